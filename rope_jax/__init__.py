@@ -1,0 +1,1 @@
+"""rope_jax: every positional method under one training loop, proved."""

@@ -1,0 +1,52 @@
+"""ALiBi: a penalty on the score that grows linearly with the distance."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax.positions import base
+
+
+def slopes(heads: int) -> np.ndarray:
+  """The slope of each head: float64 [heads], per token.
+
+  2^(-8h / heads) for h = 1 ... heads when heads is a power of two; otherwise
+  those of the power below, then every second slope of twice that power.
+
+  >>> slopes(6).tolist()
+  [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]
+  """
+
+  def geometric(count):
+    return 2.0 ** (-8.0 * np.arange(1, count + 1) / count)
+
+  power = 1 << (heads.bit_length() - 1)
+  extra = geometric(2 * power)[0::2][: heads - power]
+  return np.concatenate([geometric(power), extra])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Alibi(base.Position):
+  """Attention with linear biases.
+
+  bias_h(i, j) = -m_h |i - j|
+
+  Example:
+    >>> slopes(8)[:3]
+    array([0.5  , 0.25 , 0.125])
+
+  Source: Press et al. 2022, arXiv:2108.12409; ofirpress/attention_with_linear_
+    biases, `fairseq/models/transformer.py`, `get_slopes`.
+
+  Differs: the original adds m_h j, which the softmax cannot tell from
+    -m_h (i - j) in exact arithmetic but which grows with j and loses the
+    scores' low bits; here the distance is an int32 and the bias float32.
+  """
+
+  def bias(self, params, q_btnh, k_bskh, places):
+    del params, q_btnh, k_bskh
+    slopes_n = slopes(places.total_heads).astype(np.float32)
+    chosen_n = jnp.asarray(slopes_n)[places.heads]
+    distance = jnp.abs(places.distance()).astype(jnp.float32)
+    return -chosen_n[None, :, None, None] * distance[:, None, :, :]

@@ -1,0 +1,183 @@
+"""RoPE: rotates pairs of coordinates of q and k by position x frequency."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax.positions import _phases, base
+
+PAIRINGS = ('half', 'interleaved')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rope(base.Position):
+  """Rotary position embedding; the parent of every RoPE scaling.
+
+  x'_k = x_k cos(p f_k) - x_k' sin(p f_k),
+  x'_k' = x_k' cos(p f_k) + x_k sin(p f_k),   f_k = theta^(-2k / r)
+
+  for r = fraction x head_dim rotated coordinates, where the pair (k, k') is
+  (k, k + r/2) with pairing 'half' (NeoX, Llama in HF layout) and (2k, 2k + 1)
+  with 'interleaved' (GPT-J, Llama as Meta ships it). Phases are exact modulo a
+  turn at any int32 position (`_phases.py`); the rotation is done in float32.
+
+  Args:
+    theta: base of the geometric series of frequencies, > 1.
+    fraction: share of the leading coordinates that rotate, in (0, 1]; the
+      series runs over those alone (`rotary_pct`).
+    pairing: 'half' or 'interleaved'.
+
+  Raises:
+    ValueError: a field out of range; an odd number of rotated coordinates.
+
+  Example:
+    >>> frequency, amplitude = Rope(theta=1e4).frequencies(8)
+    >>> frequency.round(6), amplitude
+    (array([1.   , 0.1  , 0.01 , 0.001]), 1.0)
+
+  Source: Su et al. 2021, arXiv:2104.09864, eq. 34; fraction:
+    EleutherAI/gpt-neox, `rotary_pct`.
+  """
+
+  rotary: ClassVar[bool] = True
+
+  theta: float
+  fraction: float = 1.0
+  pairing: str = 'half'
+
+  def __post_init__(self):
+    base.require(self, 'theta', self.theta > 1, 'a base above 1, such as 1e4')
+    base.require(self, 'fraction', 0 < self.fraction <= 1, 'a share in (0, 1]')
+    base.require(
+      self, 'pairing', self.pairing in PAIRINGS, f'one of {PAIRINGS}'
+    )
+
+  def rotary_dim(self, head_dim: int) -> int:
+    """How many leading coordinates of a head rotate: even, >= 2."""
+    rotary_dim = round(self.fraction * head_dim)
+    if rotary_dim < 2 or rotary_dim % 2:
+      raise ValueError(
+        f'{type(self).__name__}: fraction={self.fraction:g} of head_dim='
+        f'{head_dim} rotates {rotary_dim} coordinates, but they turn in pairs: '
+        'choose a head_dim and fraction whose product is an even number >= 2.'
+      )
+    return rotary_dim
+
+  def check(self, *, heads, head_dim, model_dim):
+    self.frequencies(head_dim)
+
+  def _series(self, rotary_dim: int) -> np.ndarray:
+    """The unscaled frequencies: float64 [rotary_dim / 2]."""
+    return series(self.theta, rotary_dim)
+
+  def _scaled(
+    self, rotary_dim: int, context_len: float | None
+  ) -> tuple[np.ndarray, float]:
+    """The rotated pairs' frequencies and amplitude: what a scaling overrides."""
+    del context_len
+    return self._series(rotary_dim), 1.0
+
+  def frequencies(
+    self, head_dim: int, context_len: float | None = None
+  ) -> tuple[np.ndarray, float]:
+    """The spectrum: what each pair of a head turns by, per token.
+
+    Args:
+      head_dim: width of a head.
+      context_len: tokens in the sequence, for methods that depend on it; None
+        is any length up to the trained one.
+
+    Returns:
+      (frequency, amplitude): float64 [head_dim / 2] in radians per token, zero
+      for pairs that do not rotate, and the factor on cos and sin of both q and
+      k, so that scores of rotated pairs grow by amplitude^2.
+
+    Raises:
+      ValueError: head_dim and fraction do not give pairs.
+    """
+    rotary_dim = self.rotary_dim(head_dim)
+    scaled, amplitude = self._scaled(rotary_dim, context_len)
+    frequency = np.zeros((head_dim + 1) // 2)
+    frequency[: rotary_dim // 2] = scaled
+    return frequency, float(amplitude)
+
+  def drift(self, rotary_dim: int, length_bt: base.Array) -> jax.Array | None:
+    """What the context length adds to the frequencies: float32 [b, t, f].
+
+    None for a spectrum that does not depend on the length.
+    """
+    del rotary_dim, length_bt
+    return None
+
+  def _turn(
+    self, x_btnh: jax.Array, pos_bt: base.Array, length_bt: base.Array
+  ) -> jax.Array:
+    rotary_dim = self.rotary_dim(x_btnh.shape[-1])
+    frequency_f, amplitude = self._scaled(rotary_dim, None)
+    phase_btf = _phases.phase(pos_bt, frequency_f)
+    drift_btf = self.drift(rotary_dim, length_bt)
+    if drift_btf is not None:
+      pos_bt1 = jnp.asarray(pos_bt)[:, :, None].astype(jnp.float32)
+      phase_btf = phase_btf + pos_bt1 * drift_btf
+    cos, sin = jnp.cos(phase_btf), jnp.sin(phase_btf)
+    if amplitude != 1.0:
+      cos, sin = cos * amplitude, sin * amplitude
+    return turn(x_btnh, cos, sin, self.pairing)
+
+  def rotate(self, params, q_btnh, k_bskh, places):
+    del params
+    return (
+      self._turn(q_btnh, places.q_pos_bt, places.q_length_bt),
+      self._turn(k_bskh, places.k_pos_bs, places.k_length_bs),
+    )
+
+
+def turn(
+  x_btnh: jax.Array, cos_btf: jax.Array, sin_btf: jax.Array, pairing: str
+) -> jax.Array:
+  """Rotates the leading 2f coordinates of each head; the rest pass through.
+
+  Args:
+    x_btnh: any float type; computed in float32 and returned in its own.
+    cos_btf: float32 cosines of each pair's angle (times an amplitude).
+    sin_btf: float32 sines.
+    pairing: 'half' or 'interleaved', see `Rope`.
+  """
+  x = x_btnh.astype(jnp.float32)
+  width = 2 * cos_btf.shape[-1]
+  cos, sin = cos_btf[:, :, None, :], sin_btf[:, :, None, :]
+  if pairing == 'half':
+    first, second = x[..., : width // 2], x[..., width // 2 : width]
+  else:
+    first, second = x[..., 0:width:2], x[..., 1:width:2]
+  turned = (first * cos - second * sin, second * cos + first * sin)
+  if pairing == 'half':
+    rotated = jnp.concatenate(turned, axis=-1)
+  else:
+    rotated = jnp.stack(turned, axis=-1).reshape(*x.shape[:-1], width)
+  if width < x.shape[-1]:
+    rotated = jnp.concatenate([rotated, x[..., width:]], axis=-1)
+  return rotated.astype(x_btnh.dtype)
+
+
+def series(theta: float, rotary_dim: int) -> np.ndarray:
+  """theta^(-2k / rotary_dim) for each pair k: float64 [rotary_dim / 2]."""
+  return theta ** (-np.arange(0, rotary_dim, 2) / rotary_dim)
+
+
+def ntk_theta(theta: float, factor: float, rotary_dim: int) -> float:
+  """The base whose slowest frequency is the old one's divided by `factor`.
+
+  >>> round(ntk_theta(1e4, 2.0, 128), 4)
+  20221.2617
+  """
+  if rotary_dim <= 2:
+    raise ValueError(
+      f'rotary width {rotary_dim}: NTK scaling keeps the fastest pair and '
+      'slows the slowest, so it needs at least two pairs (a rotary width >= 4).'
+    )
+  return theta * math.pow(factor, rotary_dim / (rotary_dim - 2))

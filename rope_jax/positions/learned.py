@@ -74,7 +74,7 @@ class Learned(base.Position):
   def embed(self, params, x_btd, pos_bt):
     table, pos_bt = params['table'], jnp.asarray(pos_bt)
     last = self.train_len - 1
-    if self.beyond == 'interpolate':
+    if self.factor is not None:
       at_bt = pos_bt.astype(jnp.float32) / self.factor
       low_bt = jnp.clip(jnp.floor(at_bt).astype(jnp.int32), 0, last)
       high_bt = jnp.minimum(low_bt + 1, last)

@@ -77,7 +77,7 @@ class Rope(base.Position):
   def _scaled(
     self, rotary_dim: int, context_len: float | None
   ) -> tuple[np.ndarray, float]:
-    """The rotated pairs' frequencies and amplitude: what a scaling overrides."""
+    """What a scaling overrides: the rotated pairs' spectrum."""
     del context_len
     return self._series(rotary_dim), 1.0
 

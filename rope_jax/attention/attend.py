@@ -1,0 +1,204 @@
+"""`attend`: attention under any positional method, by several schedules."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax.attention import scores
+from rope_jax.attention.mask import Mask, context_length
+from rope_jax.positions.base import Params, Places, Position
+
+Array = jax.Array | np.ndarray
+
+HOWS = ('auto', 'naive', 'blockwise')
+# Above this many entries of one score matrix, 'auto' goes by blocks.
+NAIVE_ENTRIES = 512 * 512
+BLOCK = 256
+
+
+def attend(
+  position: Position,
+  params: Params,
+  q_btnh: jax.Array,
+  k_bskh: jax.Array,
+  v_bskh: jax.Array,
+  *,
+  q_pos_bt: Array,
+  k_pos_bs: Array,
+  mask: Mask | None = None,
+  how: str = 'auto',
+  q_length_bt: Array | None = None,
+  k_length_bs: Array | None = None,
+  heads: Array | None = None,
+  total_heads: int | None = None,
+) -> jax.Array:
+  """Softmax attention of the queries over the keys, with a positional method.
+
+  out_i = sum_j softmax_j(q'_i . k'_j / sqrt(h) + bias_ij) v_j
+
+  Args:
+    position: the method; static under jit.
+    params: its parameters, as its `init` made them.
+    q_btnh: queries, float32 or bfloat16.
+    k_bskh: keys, not rotated; n must be a multiple of k (grouped queries, no
+      key is repeated in memory).
+    v_bskh: values.
+    q_pos_bt: int32 positions of the queries, in tokens.
+    k_pos_bs: int32 positions of the keys.
+    mask: which keys are seen; None is causal by token order, with the queries
+      as the last t of the s tokens.
+    how: 'naive' materialises [b, n, t, s]; 'blockwise' holds one block of
+      queries at a time, forward and backward, and skips the keys that
+      causality rules out; 'auto' takes 'naive' up to 512 x 512.
+    q_length_bt: int32 [b, t] or [b, 1], the context length of each query's
+      sequence; None derives it from positions and segments.
+    k_length_bs: the same for the keys.
+    heads: int32 [n], which heads these are, where only some are at hand.
+    total_heads: how many heads the layer has; None means n.
+
+  Returns:
+    [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
+
+  Raises:
+    ValueError: shapes that do not fit, or a `how` that there is not.
+
+  Example:
+    >>> from rope_jax import positions
+    >>> rope = positions.build({'name': 'rope', 'theta': 1e4})
+    >>> x, pos = jnp.ones((1, 3, 2, 4)), jnp.arange(3)[None]
+    >>> attend(rope, {}, x, x, x, q_pos_bt=pos, k_pos_bs=pos).shape
+    (1, 3, 2, 4)
+
+  Source: Vaswani et al. 2017, eq. 1; grouped queries: Ainslie et al. 2023,
+    arXiv:2305.13245.
+  """
+  _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs)
+  if how not in HOWS:
+    raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
+  mask = Mask() if mask is None else mask
+  count = q_btnh.shape[2]
+  if heads is None:
+    heads = np.arange(count, dtype=np.int32)
+  if q_length_bt is None or k_length_bs is None:
+    length_bs = context_length(k_pos_bs, mask.k_segment_bs)
+    k_length_bs = length_bs if k_length_bs is None else k_length_bs
+    if q_length_bt is None:
+      q_length_bt = length_bs
+      if length_bs.shape[1] != 1 and q_btnh.shape[1] != k_bskh.shape[1]:
+        raise ValueError(
+          f'attend: {q_btnh.shape[1]} queries and {k_bskh.shape[1]} keys in '
+          'segments; give q_length_bt and k_length_bs, which cannot be derived.'
+        )
+  places = Places(
+    q_pos_bt=q_pos_bt,
+    k_pos_bs=k_pos_bs,
+    q_length_bt=q_length_bt,
+    k_length_bs=k_length_bs,
+    heads=heads,
+    total_heads=total_heads or count,
+  )
+  queries, keys = q_btnh.shape[1], k_bskh.shape[1]
+  inputs = scores.prepare(position, params, q_btnh, k_bskh, v_bskh, places)
+  order_bt = mask.order(queries, keys)
+  if how == 'auto':
+    how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
+  if how == 'naive':
+    seen = mask.tile(order_bt, mask.q_segment_bt, keys)
+    return scores.tile(position, params, inputs, seen)
+  return _blockwise(position, params, inputs, mask, order_bt, BLOCK)
+
+
+def _blockwise(
+  position: Position,
+  params: Params,
+  inputs: scores.Inputs,
+  mask: Mask,
+  order_bt: Array,
+  block: int,
+) -> jax.Array:
+  """Blocks of queries against their keys, recomputed in the backward pass.
+
+  At most eight stripes of blocks are written into the program; within one, the
+  blocks share a program and the keys up to the stripe's last query.
+  """
+  queries, keys = inputs.q_btnh.shape[1], inputs.k_bskh.shape[1]
+  blocks = -(-queries // block)
+  per_stripe = -(-blocks // 8)
+  outputs = []
+
+  @jax.checkpoint
+  def one(stripe: scores.Inputs, rows: tuple[Array, Array | None]) -> jax.Array:
+    seen = mask.tile(rows[0], rows[1], stripe.k_bskh.shape[1])
+    return scores.tile(position, params, stripe, seen)
+
+  for first in range(0, blocks, per_stripe):
+    start = first * block
+    stop = min((first + per_stripe) * block, queries)
+    last = keys - queries + stop if mask.prefix else keys
+    stripe = inputs.keys_up_to(last)
+    rows = (jnp.asarray(order_bt), mask.q_segment_bt)
+    if stop - start <= block:
+      outputs.append(
+        one(stripe.queries(start, stop), _rows(rows, start, stop, queries))
+      )
+      continue
+
+    def step(at: jax.Array, stripe=stripe, rows=rows) -> jax.Array:
+      return one(
+        stripe.queries_at(at, block), _rows_at(rows, at, block, queries)
+      )
+
+    whole = (stop - start) // block
+    starts = start + block * jnp.arange(whole)
+    found = jax.lax.map(step, starts)  # [blocks, b, block, n, h]
+    found = jnp.moveaxis(found, 0, 1)
+    outputs.append(found.reshape(found.shape[0], -1, *found.shape[3:]))
+    rest = start + whole * block
+    if rest < stop:
+      outputs.append(
+        one(stripe.queries(rest, stop), _rows(rows, rest, stop, queries))
+      )
+  return jnp.concatenate(outputs, axis=1)
+
+
+def _rows(rows, start, stop, queries):
+  return jax.tree.map(
+    lambda x: x[:, start:stop] if x.shape[1] == queries else x, rows
+  )
+
+
+def _rows_at(rows, at, size, queries):
+  return jax.tree.map(
+    lambda x: (
+      jax.lax.dynamic_slice_in_dim(jnp.asarray(x), at, size, axis=1)
+      if x.shape[1] == queries
+      else x
+    ),
+    rows,
+  )
+
+
+def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:
+  shapes = (
+    f'q {q_btnh.shape}, k {k_bskh.shape}, v {v_bskh.shape}, '
+    f'q_pos {q_pos_bt.shape}, k_pos {k_pos_bs.shape}'
+  )
+  if q_btnh.ndim != 4 or k_bskh.ndim != 4 or v_bskh.shape != k_bskh.shape:
+    raise ValueError(
+      f'attend: {shapes}; q must be [b, t, n, h], k and v [b, s, k, h] alike.'
+    )
+  batch, queries, heads, head_dim = q_btnh.shape
+  if k_bskh.shape[0] != batch or k_bskh.shape[3] != head_dim:
+    raise ValueError(f'attend: {shapes}; batch and head dim must agree.')
+  if heads % k_bskh.shape[2]:
+    raise ValueError(
+      f'attend: {heads} query heads and {k_bskh.shape[2]} key heads; the first '
+      'must be a multiple of the second.'
+    )
+  if q_pos_bt.shape != (batch, queries) or k_pos_bs.shape != k_bskh.shape[:2]:
+    raise ValueError(
+      f'attend: {shapes}; positions must be [b, t] and [b, s] (broadcast a '
+      'single row over the batch).'
+    )

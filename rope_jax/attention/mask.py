@@ -1,0 +1,114 @@
+"""Which key each query may see: structure, materialised only per tile."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mask:
+  """Causality, windows, packing and padding, none of them by position.
+
+  Attributes:
+    q_segment_bt: int32 segment of each query; a query sees keys of its own
+      segment alone. None (with k_segment_bs) is one segment.
+    k_segment_bs: int32 segment of each key.
+    q_order_bt: int32 [b or 1, t], where each query stands in token order, in
+      which keys are 0 ... s - 1. None: the queries are the last t of s tokens.
+    k_count_b: int32 [b], only the first k_count keys of a sequence exist.
+    causal: whether a query sees only keys up to itself in token order.
+    window: how many keys a causal query sees at most, itself included.
+  """
+
+  q_segment_bt: Array | None = None
+  k_segment_bs: Array | None = None
+  q_order_bt: Array | None = None
+  k_count_b: Array | None = None
+  causal: bool = dataclasses.field(default=True, metadata={'static': True})
+  window: int | None = dataclasses.field(
+    default=None, metadata={'static': True}
+  )
+
+  def __post_init__(self):
+    if (self.q_segment_bt is None) != (self.k_segment_bs is None):
+      raise ValueError(
+        'Mask: q_segment_bt and k_segment_bs go together; only '
+        f'{"q" if self.k_segment_bs is None else "k"} was given.'
+      )
+    if self.window is not None and (self.window < 1 or not self.causal):
+      raise ValueError(
+        f'Mask: window={self.window}, causal={self.causal}; a window is a '
+        'number of tokens >= 1 of a causal mask.'
+      )
+
+  def order(self, queries: int, keys: int) -> Array:
+    """q_order_bt, or its default for these counts: int32 [b or 1, t]."""
+    if self.q_order_bt is not None:
+      return self.q_order_bt
+    if queries > keys and self.causal:
+      raise ValueError(
+        f'Mask: {queries} queries but {keys} keys; give q_order_bt, or keys '
+        'for all the queries.'
+      )
+    return np.arange(keys - queries, keys, dtype=np.int32)[None]
+
+  @property
+  def prefix(self) -> bool:
+    """Whether query i of t = s tokens sees no key after key i."""
+    return self.causal and self.q_order_bt is None
+
+  def tile(
+    self, q_order_bt: Array, q_segment_bt: Array | None, keys: int
+  ) -> jax.Array | None:
+    """What some of the queries see: bool [b or 1, t, s], or None for all.
+
+    Args:
+      q_order_bt: order of the queries at hand.
+      q_segment_bt: their segments, or None.
+      keys: only the first `keys` keys are at hand.
+    """
+    k_order_11s = jnp.arange(keys, dtype=jnp.int32)[None, None, :]
+    q_order_bt1 = jnp.asarray(q_order_bt)[:, :, None]
+    terms = []
+    if self.causal:
+      terms.append(k_order_11s <= q_order_bt1)
+    if self.window is not None:
+      terms.append(k_order_11s > q_order_bt1 - self.window)
+    if q_segment_bt is not None and self.k_segment_bs is not None:
+      k_segment_b1s = jnp.asarray(self.k_segment_bs)[:, None, :keys]
+      terms.append(jnp.asarray(q_segment_bt)[:, :, None] == k_segment_b1s)
+    if self.k_count_b is not None:
+      terms.append(k_order_11s < jnp.asarray(self.k_count_b)[:, None, None])
+    seen = None
+    for term in terms:
+      seen = term if seen is None else seen & term
+    return seen
+
+
+def context_length(pos_bs: Array, segment_bs: Array | None) -> jax.Array:
+  """Tokens of context of each token's own sequence: int32 [b, s] or [b, 1].
+
+  One more than the largest position in the sequence, or in the token's segment
+  where several are packed in a row.
+
+  >>> context_length(np.array([[0, 1, 2, 0, 1]]), np.array([[1, 1, 1, 2, 2]]))
+  Array([[3, 3, 3, 2, 2]], dtype=int32)
+  """
+  pos_bs = jnp.asarray(pos_bs, jnp.int32)
+  if segment_bs is None:
+    return jnp.max(pos_bs, axis=1, keepdims=True) + 1
+  segment_bs = jnp.asarray(segment_bs)
+  count = segment_bs.shape[1] + 1
+
+  def one(pos_s, segment_s):
+    longest = jax.ops.segment_max(pos_s, segment_s, num_segments=count)
+    return longest[segment_s] + 1
+
+  return jax.vmap(one)(pos_bs, segment_bs)

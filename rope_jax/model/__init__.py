@@ -1,0 +1,19 @@
+"""The decoder: its shape, weights, forward pass and NNX shell."""
+
+from rope_jax.model.config import ModelConfig
+from rope_jax.model.decoder import forward, next_token_nll, train_positions
+from rope_jax.model.transformer import Transformer, merge, split, with_layout
+from rope_jax.model.weights import Weights, init_weights
+
+__all__ = [
+  'ModelConfig',
+  'Transformer',
+  'Weights',
+  'forward',
+  'init_weights',
+  'merge',
+  'next_token_nll',
+  'split',
+  'train_positions',
+  'with_layout',
+]

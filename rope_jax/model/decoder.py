@@ -1,0 +1,204 @@
+"""The forward pass: pure functions of config, layout and weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax import positions
+from rope_jax.attention import Mask, attend, context_length
+from rope_jax.model.config import ModelConfig
+from rope_jax.model.weights import Weights, home, parts, position_params
+from rope_jax.positions import Layout, Position
+
+Array = jax.Array | np.ndarray
+
+
+def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
+  """x / rms(x) x weight over the last axis, computed in float32."""
+  wide = x.astype(jnp.float32)
+  scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+  shape = (1,) * (x.ndim - weight.ndim) + weight.shape
+  return (wide * scale * weight.reshape(shape)).astype(x.dtype)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Context:
+  """What every layer's attention needs to know about the tokens."""
+
+  pos_bt: Array
+  length_bt: Array
+  mask: Mask
+
+
+def _block(
+  config: ModelConfig,
+  position: Position,
+  weights: Weights,
+  params: Any,
+  x_btd: jax.Array,
+  context: _Context,
+) -> jax.Array:
+  dtype = x_btd.dtype
+  w = {k: v if 'norm' in k else v.astype(dtype) for k, v in weights.items()}
+  y = rms_norm(x_btd, w['attention_norm'], config.norm_eps)
+  q = jnp.einsum('btd,dnh->btnh', y, w['wq'])
+  k = jnp.einsum('btd,dkh->btkh', y, w['wk'])
+  v = jnp.einsum('btd,dkh->btkh', y, w['wv'])
+  if config.qk_norm:
+    q = rms_norm(q, w['q_norm'], config.norm_eps)
+    k = rms_norm(k, w['k_norm'], config.norm_eps)
+  out = attend(
+    position,
+    params,
+    q,
+    k,
+    v,
+    q_pos_bt=context.pos_bt,
+    k_pos_bs=context.pos_bt,
+    q_length_bt=context.length_bt,
+    k_length_bs=context.length_bt,
+    mask=context.mask,
+    how=config.attention,
+  )
+  x_btd = x_btd + jnp.einsum('btnh,nhd->btd', out, w['wo'])
+  y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
+  gate = jax.nn.silu(jnp.einsum('btd,dm->btm', y, w['w_gate']))
+  up = jnp.einsum('btd,dm->btm', y, w['w_up'])
+  return x_btd + jnp.einsum('btm,md->btd', gate * up, w['w_down'])
+
+
+def _rematted(function: Callable, remat: str) -> Callable:
+  if remat == 'none':
+    return function
+  policy = (
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    if remat == 'dots'
+    else None
+  )
+  return jax.checkpoint(function, policy=policy)
+
+
+def _layers(
+  config: ModelConfig,
+  layout: Layout,
+  weights: Weights,
+  x_btd: jax.Array,
+  context: _Context,
+) -> jax.Array:
+  """All blocks, written out or as a scan over repeats of the layout."""
+  blocks, tree = weights['blocks'], weights.get('position', {})
+  period = len(layout)
+
+  def one(slot):
+    def run(block, params, x_btd, context):
+      return _block(config, layout[slot], block, params, x_btd, context)
+
+    return _rematted(run, config.remat)
+
+  if not config.scan or config.layers % period or config.layers == period:
+    for layer in range(config.layers):
+      slot, use = layer % period, layer // period
+      block = {k: v[layer] for k, v in blocks.items()}
+      params = position_params(tree, layout, slot, lambda x, use=use: x[use])
+      x_btd = one(slot)(block, params, x_btd, context)
+    return x_btd
+  repeats = config.layers // period
+  own, shared = {}, {}
+  for slot in range(period):
+    for index, part in enumerate(parts(layout[slot])):
+      name = home(layout, slot, index)
+      if name in tree:
+        (shared if part.shared else own)[name] = tree[name]
+  stacked = {
+    k: v.reshape(repeats, period, *v.shape[1:]) for k, v in blocks.items()
+  }
+
+  def body(x_btd, inputs):
+    block, own_now = inputs
+    for slot in range(period):
+      params = position_params({**shared, **own_now}, layout, slot, lambda x: x)
+      one_block = {k: v[slot] for k, v in block.items()}
+      x_btd = one(slot)(one_block, params, x_btd, context)
+    return x_btd, None
+
+  return jax.lax.scan(body, x_btd, (stacked, own))[0]
+
+
+def forward(
+  config: ModelConfig,
+  layout: Layout,
+  weights: Weights,
+  tokens_bt: Array,
+  pos_bt: Array | None = None,
+  segment_bt: Array | None = None,
+) -> jax.Array:
+  """Logits of the next token after each token.
+
+  Args:
+    config: the model's shape; static.
+    layout: the positional methods, repeated over the layers; static.
+    weights: as `init_weights` makes them.
+    tokens_bt: int32 ids in [0, vocab).
+    pos_bt: int32 positions; None is 0 ... t - 1 in every row.
+    segment_bt: int32 ids of the documents packed in a row; a token sees its
+      own segment alone. None is one document a row.
+
+  Returns:
+    float32 [b, t, v].
+  """
+  tokens_bt = jnp.asarray(tokens_bt)
+  if pos_bt is None:
+    pos_bt = np.broadcast_to(
+      np.arange(tokens_bt.shape[1], dtype=np.int32), tokens_bt.shape
+    )
+  dtype = jnp.dtype(config.dtype)
+  scale = config.width**0.5 if config.scale_embed else 1.0
+  x_btd = (weights['embed'][tokens_bt] * scale).astype(dtype)
+  done = []
+  for slot, position in enumerate(layout):
+    if position not in done:
+      done.append(position)
+      params = position_params(weights.get('position', {}), layout, slot, None)
+      x_btd = position.embed(params, x_btd, pos_bt)
+  context = _Context(
+    pos_bt,
+    context_length(pos_bt, segment_bt),
+    Mask(q_segment_bt=segment_bt, k_segment_bs=segment_bt),
+  )
+  x_btd = _layers(config, layout, weights, x_btd, context)
+  x_btd = rms_norm(x_btd, weights['final_norm'], config.norm_eps)
+  table = weights['embed'].T if config.tie_embeddings else weights['unembed']
+  return jnp.einsum(
+    'btd,dv->btv',
+    x_btd,
+    table.astype(dtype),
+    preferred_element_type=jnp.float32,
+  )
+
+
+def train_positions(layout: Layout, key: jax.Array, pos_bt: Array) -> Array:
+  """The positions that training shows: what the layout's one method draws."""
+  drawing = {p for p in layout if positions.overrides(p, 'train_positions')}
+  if len(drawing) > 1:
+    raise ValueError(
+      'the layout draws training positions in more than one way: '
+      f'{", ".join(sorted(type(p).__name__ for p in drawing))}. Keep one.'
+    )
+  for position in drawing:
+    return position.train_positions(key, pos_bt)
+  return pos_bt
+
+
+def next_token_nll(logits_btv: jax.Array, targets_bt: Array) -> jax.Array:
+  """Negative log likelihood of each target, in nats: float32 [b, t]."""
+  picked_bt1 = jnp.take_along_axis(
+    logits_btv, jnp.asarray(targets_bt)[:, :, None], axis=-1
+  )
+  return jax.nn.logsumexp(logits_btv, axis=-1) - picked_bt1[:, :, 0]

@@ -1,0 +1,148 @@
+"""The tree of weights: how it is drawn, and where each method keeps its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rope_jax import positions
+from rope_jax.model.config import ModelConfig
+from rope_jax.positions import Compose, Layout, Position
+
+Weights = dict[str, Any]
+
+
+def _normal(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
+  return jax.random.normal(key, shape, jnp.float32) * fan_in**-0.5
+
+
+def init_weights(
+  key: jax.Array, config: ModelConfig, layout: Layout
+) -> Weights:
+  """Draws the weights: float32, those of the blocks stacked over the layers.
+
+  Projections have variance 1 / fan-in; those that write to the residual stream
+  a further 1 / (2 layers). A method's own parameters are under 'position', by
+  slot of the layout, and no other shape depends on the layout: so the same
+  weights can be read under another one.
+  """
+  config.check(layout)
+  l, d, n, k, h, m = (
+    config.layers,
+    config.width,
+    config.heads,
+    config.kv_heads,
+    config.head_dim,
+    config.mlp_dim,
+  )
+  keys = iter(jax.random.split(key, 16))
+  residual = 2 * l
+  blocks = {
+    'attention_norm': jnp.ones((l, d)),
+    'wq': _normal(next(keys), (l, d, n, h), d),
+    'wk': _normal(next(keys), (l, d, k, h), d),
+    'wv': _normal(next(keys), (l, d, k, h), d),
+    'wo': _normal(next(keys), (l, n, h, d), n * h * residual),
+    'mlp_norm': jnp.ones((l, d)),
+    'w_gate': _normal(next(keys), (l, d, m), d),
+    'w_up': _normal(next(keys), (l, d, m), d),
+    'w_down': _normal(next(keys), (l, m, d), m * residual),
+  }
+  if config.qk_norm:
+    blocks |= {'q_norm': jnp.ones((l, h)), 'k_norm': jnp.ones((l, h))}
+  weights: Weights = {
+    'embed': _normal(next(keys), (config.vocab, d), d),
+    'blocks': blocks,
+    'final_norm': jnp.ones((d,)),
+  }
+  own = init_positions(next(keys), config, layout)
+  if own:  # An empty dict would not survive `nnx.split`.
+    weights['position'] = own
+  if not config.tie_embeddings:
+    weights['unembed'] = _normal(next(keys), (d, config.vocab), d)
+  return weights
+
+
+def parts(position: Position) -> tuple[Position, ...]:
+  return position.parts if isinstance(position, Compose) else (position,)
+
+
+def _slots(config: ModelConfig, layout: Layout) -> list[list[int]]:
+  """The layers that each slot of the layout serves."""
+  return [
+    list(range(slot, config.layers, len(layout))) for slot in range(len(layout))
+  ]
+
+
+def init_positions(
+  key: jax.Array, config: ModelConfig, layout: Layout
+) -> dict[str, Any]:
+  """Parameters of the methods, by 'slot.part' of the layout.
+
+  A part with `shared` has one set, that of the first slot that holds an equal
+  part; any other has one for each layer of its slot, stacked. Parts that learn
+  nothing are absent.
+  """
+  found: dict[str, Any] = {}
+  shape = {
+    'heads': config.heads,
+    'head_dim': config.head_dim,
+    'model_dim': config.width,
+  }
+  for slot, layers in enumerate(_slots(config, layout)):
+    for index, part in enumerate(parts(layout[slot])):
+      name = home(layout, slot, index)
+      if name in found or not layers:
+        continue
+      part_key = jax.random.fold_in(jax.random.fold_in(key, slot), index)
+
+      def init(one, part=part):
+        return part.init(one, **shape)
+
+      if part.shared:
+        params = init(part_key)
+      else:
+        if positions.overrides(part, 'embed') and jax.tree.leaves(
+          jax.eval_shape(init, part_key)
+        ):
+          raise ValueError(
+            f'{type(part).__name__} learns parameters for `embed`, which runs '
+            'once, before the first layer: set its class attribute shared=True.'
+          )
+        params = jax.vmap(init)(jax.random.split(part_key, len(layers)))
+      if jax.tree.leaves(params):
+        found[name] = params
+  return found
+
+
+def home(layout: Layout, slot: int, index: int) -> str:
+  """Under which name a part's parameters are kept."""
+  part = parts(layout[slot])[index]
+  if part.shared:
+    for other in range(slot):
+      for i, candidate in enumerate(parts(layout[other])):
+        if candidate == part:
+          return f'{other}.{i}'
+  return f'{slot}.{index}'
+
+
+def position_params(
+  tree: dict[str, Any],
+  layout: Layout,
+  slot: int,
+  pick: Callable[[jax.Array], jax.Array] | None,
+) -> Any:
+  """A slot's parameters for one layer: `pick` takes it out of a stack.
+
+  With no `pick`, only shared parameters are there (for `embed`).
+  """
+  found = []
+  for index, part in enumerate(parts(layout[slot])):
+    params = tree.get(home(layout, slot, index), {})
+    if not part.shared:
+      params = jax.tree.map(pick, params) if pick else {}
+    found.append(params)
+  return tuple(found) if isinstance(layout[slot], Compose) else found[0]

@@ -1,0 +1,1 @@
+"""TFDS builders of the corpora; TFDS finds a builder only in a package."""

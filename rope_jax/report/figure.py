@@ -1,0 +1,341 @@
+"""curves.svg and curves.png: loss against length, drawn for print."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+from rope_jax.report import axes as axis_rules
+from rope_jax.report.inputs import (
+  AS_TRAINED,
+  UNITS,
+  StudyData,
+  Value,
+  cells,
+)
+from rope_jax.report.style import Style, families, styles
+
+# Inches and points; the page of a paper is about seven inches wide.
+_PANEL, _HEIGHT = 2.35, 2.3
+_LEFT, _TOP, _BOTTOM, _GAP = 0.5, 0.42, 0.62, 0.12
+_SIZE = 7.5
+_LETTER = 0.6 * _SIZE / 72  # Width of a letter of a label.
+_LONGEST = 26  # Letters of a label.
+_INK, _FAINT = '#222222', '#8a8a8a'
+
+_RC = {
+  'svg.hashsalt': 'rope_jax',
+  'svg.fonttype': 'path',
+  'font.family': 'DejaVu Sans',
+  'font.size': _SIZE,
+  'axes.linewidth': 0.6,
+  'text.color': _INK,
+  'axes.labelcolor': _INK,
+  'axes.edgecolor': '#666666',
+  'xtick.color': _INK,
+  'ytick.color': _INK,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+  """A curve of a panel."""
+
+  name: str
+  values: dict[int, Value]
+  style: Style
+
+  def finite(self) -> list[int]:
+    return sorted(n for n, v in self.values.items() if not v.diverged)
+
+
+def figure_files(data: StudyData) -> dict[str, bytes]:
+  """Draws the figure of a study.
+
+  Small multiples with one vertical axis: the methods as trained, then the
+  variants of each method that has any. Lines end in their names; bands are
+  two standard errors either side.
+
+  Args:
+    data: the study.
+
+  Returns:
+    {'svg': bytes, 'png': bytes at 200 dpi}, the same for the same data.
+  """
+  import matplotlib
+
+  with matplotlib.rc_context():
+    matplotlib.rcdefaults()
+    matplotlib.rcParams.update(_RC)
+    figure = _draw(data)
+    files = {}
+    for kind, metadata in (('svg', {'Date': None}), ('png', {})):
+      out = io.BytesIO()
+      figure.savefig(out, format=kind, dpi=200, metadata=metadata)
+      files[kind] = out.getvalue()
+  return files
+
+
+def _draw(data: StudyData):
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  unit = 'nll' if data.unit == 'perplexity' else data.unit
+  panels = _panels(data, cells(data, data.protocol, unit))
+  drawn = [[*line.values.values()] for _, lines in panels for line in lines]
+  scale = axis_rules.scale(
+    [[v.value for v in curve] for curve in drawn],
+    [[2 * v.stderr for v in curve] for curve in drawn],
+  )
+  letters = max(
+    len(_label(data, s, scale)) for _, lines in panels for s in lines
+  )
+  side = 0.16 + letters * _LETTER
+  columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
+  count = math.ceil(len(panels) / columns)
+  most = max(len(lines) for _, lines in panels)
+  height = max(_HEIGHT, most * 1.25 * _SIZE / 72)
+  step_x = _PANEL + side + _GAP
+  step_y = _TOP + height + 0.42
+  size = _LEFT + 0.06 + columns * step_x, count * step_y + _BOTTOM - 0.36
+  if size[0] < 6:
+    size = size[0], size[1] + 0.25  # The note takes three lines.
+  figure = Figure(figsize=size, facecolor='white')
+  FigureCanvasAgg(figure)
+  for i, (title, lines) in enumerate(panels):
+    column, row = i % columns, i // columns
+    left = _LEFT + 0.06 + column * step_x
+    bottom = size[1] - row * step_y - _TOP - height
+    box = left / size[0], bottom / size[1], _PANEL / size[0], height / size[1]
+    axes = figure.add_axes(box)
+    axes.set_title(title, loc='left', fontsize=_SIZE + 1, pad=14, weight='bold')
+    _plot(axes, data, lines, scale)
+    if column == 0:
+      _say(axes.set_ylabel(UNITS[unit]))
+    else:
+      axes.set_yticklabels([])
+    if i + columns >= len(panels):
+      axes.set_xlabel('context length (tokens, log scale)')
+    _names(axes, data, lines, scale, height)
+    axes.title.set_parse_math(False)
+  seeds = len(data.seeds)
+  notes = [
+    f'Protocol: {data.protocol}.',
+    'Bands: ± 2 standard errors over documents '
+    + (f'and {seeds} seeds.' if seeds > 1 else '(one seed).'),
+    'Shaded: axis compressed.' if scale.compressed else '',
+  ]
+  note = ('\n' if size[0] < 6 else ' ').join(filter(None, notes))
+  x, y = _LEFT / size[0], 0.07 / size[1]
+  small = _SIZE - 1
+  _say(figure.text(x, y, note, fontsize=small, color='#555555', va='bottom'))
+  return figure
+
+
+def _panels(data: StudyData, found) -> list[tuple[str, list[_Line]]]:
+  look = styles(data)
+  lines = {}
+  for method, variant in data.series:
+    values = {
+      n: value
+      for (m, v, n), value in found.items()
+      if (m, v) == (method, variant)
+    }
+    if values:
+      name = method if variant == AS_TRAINED else variant
+      lines[method, variant] = _Line(name, values, look[method, variant])
+  trained = [line for (_, v), line in lines.items() if v == AS_TRAINED]
+  panels = [('Methods as trained', trained)]
+  kin = families(data.variants)
+  for method in data.methods:
+    mine = {v: line for (m, v), line in lines.items() if m == method}
+    start = mine.pop(AS_TRAINED, None)
+    first = [dataclasses.replace(start, name='as trained')] if start else []
+    for scheme, names in kin.items():
+      some = [mine.pop(v) for v in names if v in mine]
+      if some:
+        panels.append((f'{method} + {scheme}', [*first, *some]))
+    if mine:
+      panels.append((f'Variants of {method}', [*first, *mine.values()]))
+  if len(data.methods) == 1 and len(panels) > 1:
+    panels = panels[1:]  # Its line is in every other panel.
+  return [(title, mine) for title, mine in panels if mine]
+
+
+def _plot(axes, data: StudyData, lines: list[_Line], scale) -> None:
+  bottom, top = float(scale.up(scale.low)), float(scale.up(scale.high))
+  xs = [math.log2(n) for n in data.lengths]
+  pad = 0.05 * max(xs[-1] - xs[0], 0.5)
+  axes.set_xlim(xs[0] - pad, xs[-1] + pad)
+  axes.set_ylim(bottom, top)
+  ticks = scale.ticks()
+  axes.set_yticks(
+    [float(scale.up(t)) for t in ticks], [f'{t:g}' for t in ticks]
+  )
+  axes.set_xticks(xs, _length_labels(data))
+  axes.tick_params(length=2.5, width=0.6, pad=2)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.grid(axis='y', color='#e4e4e4', linewidth=0.5)
+  axes.set_axisbelow(True)
+  if scale.compressed:
+    axes.axhspan(float(scale.knee), top, color='#f4f4f2', zorder=0, lw=0)
+  trained = math.log2(data.train_len)
+  if axes.get_xlim()[0] <= trained <= axes.get_xlim()[1]:
+    axes.axvline(trained, color=_FAINT, lw=0.8, dashes=(4, 2.5), zorder=1)
+    share = (trained - axes.get_xlim()[0]) / np.ptp(axes.get_xlim())
+    axes.annotate(
+      f'trained at {data.train_len}',
+      (trained, 1.0),
+      xycoords=('data', 'axes fraction'),
+      xytext=(0, 2.5),
+      textcoords='offset points',
+      ha='left' if share < 0.25 else 'right' if share > 0.75 else 'center',
+      fontsize=_SIZE - 1,
+      color='#555555',
+    )
+  for rank, line in enumerate(lines):
+    _curve(axes, line, scale, 3 + 0.01 * rank)
+
+
+def _curve(axes, line: _Line, scale, order: float) -> None:
+  style: Any = line.style
+  # A diverged length breaks the line.
+  run = sorted(line.values)
+  x = np.log2(run)
+  y = np.array([line.values[n].value for n in run])
+  error = np.array([2 * line.values[n].stderr for n in run])
+  error = np.where(np.isfinite(error), error, 0.0)
+  axes.fill_between(
+    x,
+    scale.up(y - error),
+    scale.up(y + error),
+    color=style.color,
+    alpha=0.18,
+    lw=0,
+    zorder=2,
+  )
+  axes.plot(
+    x,
+    scale.up(y),
+    color=style.color,
+    lw=1.4,
+    ls=style.linestyle,
+    marker=style.marker,
+    ms=3.4,
+    mec='white',
+    mew=0.4,
+    zorder=order,
+    solid_capstyle='round',
+  )
+  alone = np.isfinite(y) & ~_beside(np.isfinite(y))
+  axes.vlines(
+    x[alone],
+    scale.up((y - error)[alone]),
+    scale.up((y + error)[alone]),
+    color=style.color,
+    lw=1,
+    zorder=2,
+  )
+  for n in run:
+    if line.values[n].diverged:
+      axes.plot(
+        [math.log2(n)],
+        [float(scale.up(scale.high))],
+        color=style.color,
+        marker='x',
+        ms=4.5,
+        mew=1.2,
+        clip_on=False,
+        zorder=order,
+      )
+
+
+def _beside(there):
+  """Where a neighbour is there."""
+  padded = np.concatenate([[False], there, [False]])
+  return padded[:-2] | padded[2:]
+
+
+def _names(axes, data, lines: list[_Line], scale, height: float) -> None:
+  """Writes each line's name at its right end, apart from the others."""
+  bottom, top = float(scale.up(scale.low)), float(scale.up(scale.high))
+  per_inch = (top - bottom) / height
+  ends = []
+  for line in lines:
+    last = max(line.values)
+    finite = line.finite()
+    if not finite or line.values[last].diverged:
+      ends.append(top)
+    else:
+      ends.append(float(scale.up(line.values[finite[-1]].value)))
+  gap = 1.2 * _SIZE / 72 * per_inch
+  # Room for half a line beyond the axis at either end.
+  placed = axis_rules.spread_out(ends, gap, bottom, top)
+  right = axes.get_xlim()[1]
+  width = right - axes.get_xlim()[0]
+  for line, end, place in zip(lines, ends, placed, strict=True):
+    color = line.style.color
+    start = math.log2(max(line.values))
+    axes.plot(
+      [start, right, right + 0.035 * width],
+      [end, end, place],
+      color=color,
+      lw=0.5,
+      ls='-' if max(line.values) == data.lengths[-1] else ':',
+      alpha=0.6,
+      clip_on=False,
+      zorder=1.5,
+    )
+    _say(
+      axes.text(
+        right + 0.045 * width,
+        place,
+        _label(data, line, scale),
+        color=color,
+        va='center',
+        ha='left',
+        fontsize=_SIZE,
+      )
+    )
+
+
+def _label(data: StudyData, line: _Line, scale) -> str:
+  name = line.name
+  if len(name) > _LONGEST:
+    name = name[: _LONGEST - 1] + '…'
+  last = max(line.values)
+  if line.values[last].diverged:
+    return f'{name} (diverged)'
+  if last < data.lengths[-1]:
+    return f'{name} (ends at {axis_rules.length_label(last)})'
+  if line.values[last].value > scale.knee:
+    return f'{name} {line.values[last].value:.2f}'
+  return name
+
+
+def _length_labels(data: StudyData) -> list[str]:
+  """Labels of the lengths, some left empty where they would touch."""
+  lengths = data.lengths
+  xs = [math.log2(n) for n in lengths]
+  per = _PANEL / max(1.1 * (xs[-1] - xs[0]), 0.5)
+  kept: list[int] = []
+  # The trained and the longest length are named whatever happens.
+  for i in sorted(
+    range(len(xs)), key=lambda i: (lengths[i] != data.train_len, -xs[i])
+  ):
+    room = (len(axis_rules.length_label(lengths[i])) + 1.5) * _LETTER
+    if all(abs(xs[i] - xs[k]) * per > room for k in kept):
+      kept.append(i)
+  return [
+    axis_rules.length_label(n) if i in kept else ''
+    for i, n in enumerate(lengths)
+  ]
+
+
+def _say(text) -> None:
+  """Takes a text as it is: names may hold dollar signs."""
+  text.set_parse_math(False)

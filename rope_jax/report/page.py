@@ -24,6 +24,8 @@ from rope_jax.report.inputs import (
 from rope_jax.report.protocols import WARNING, describe
 from rope_jax.report.style import styles
 
+# In order: they share one scope.
+_SCRIPTS = ('plotting.js', 'charts.js', 'controls.js')
 _POINTS = 160  # Points of a curve by position or of a training curve.
 
 
@@ -59,7 +61,7 @@ def page(data: StudyData) -> str:
     ),
     'data': _json(chart_data(data)),
     'plotly': plotly.offline.get_plotlyjs(),
-    'script': _asset('report.js'),
+    'script': '\n'.join(_asset(name) for name in _SCRIPTS),
   }
   # One pass: a slot's text is never searched for slots.
   template = _asset('template.html')
@@ -224,7 +226,8 @@ def _table(data: StudyData, protocol: str) -> str:
     kind = ' class="trained"' if length == data.train_len else ''
     text = tables.heading(data, length).replace(' (', '<small>(', 1)
     heads.append(f'<th scope="col"{kind}>{text}</small></th>')
-  heads.append(f'<th scope="col">{escape(grid.change)}</th>')
+  what, span = escape(grid.change).split(', ', 1)
+  heads.append(f'<th scope="col">{what}<small>{span}</small></th>')
   lines = []
   for method, variant, row in grid.rows:
     name = escape(tables.label(method, variant))

@@ -159,6 +159,8 @@ class _Table:
       return f'{known} its trained length of {train_len} tokens.', None
     gap, stderr, sure = differ(end, start)
     span = f'{show(start)} to {show(end)} {self.unit} {self._at(longest)}'
+    if bad:
+      span += f' (though it diverges {_join([f"at {n}" for n in bad])})'
     if not sure:
       return (
         f'{method}, as trained, holds: from {span}, a change that is not '

@@ -2,17 +2,19 @@
 
 import contextlib
 import difflib
+import functools
 import importlib
 import io
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rope_jax.data import documents as docs
-from rope_jax.data import locks
+from rope_jax.data import locks, quiet
 
+PACKAGE = 'rope_jax.data.builders'
 # name -> (builder, its configs with the default first).
 BUILDERS = {
   'sotu': ('sotu:Sotu', ('speeches', 'presidents')),
@@ -169,14 +171,18 @@ def _own(
 ) -> docs.Documents:
   where = str(data_dir) if data_dir else str(default_data_dir())
   file, _, builder_name = module.partition(':')
-  with _quiet():
-    module_ = importlib.import_module(f'rope_jax.data.builders.{file}')
-    builder = getattr(module_, builder_name)(
-      data_dir=where, file_format='array_record', **arguments
+  with quiet.quiet():
+    make = functools.partial(
+      getattr(importlib.import_module(f'{PACKAGE}.{file}'), builder_name),
+      data_dir=where,
+      file_format='array_record',
+      **arguments,
     )
-    if not builder.data_path.exists():
+    builder = make()
+    if not builder.info.splits:  # Not prepared when the builder was made.
       with locks.lock(where, builder.info.full_name):
-        if not builder.data_path.exists():
+        builder = make()  # Another process may have finished meanwhile.
+        if not builder.info.splits:
           with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
   return _open(builder, name, split, 'text', 'id', 'group')
@@ -195,7 +201,7 @@ def _public(
   places = [str(data_dir)] if data_dir else [str(default_data_dir()), str(home)]
   builder = None
   for place in places:
-    with contextlib.suppress(tfds.core.DatasetNotFoundError), _quiet():
+    with contextlib.suppress(tfds.core.DatasetNotFoundError), quiet.quiet():
       builder = read_only_builder.builder_from_files(name, data_dir=place)
       break
   if builder is None:
@@ -204,9 +210,9 @@ def _public(
       f"name='tfds:{name}' is not prepared under {' or '.join(places)}. Once, "
       'in any environment with TensorFlow: `pip install tensorflow-cpu '
       f'tensorflow-datasets`, then `tfds build {bare} '
-      f'--file_format=array_record --data_dir={places[0]}`. Then run `python '
-      f"-m experiments.train --config.data.name='tfds:{name}'` with "
-      f'data_dir={places[0]}; reading needs no TensorFlow.'
+      f'--file_format=array_record --data_dir={places[0]}`. Then `python -m '
+      f"experiments.train --config.data.name='tfds:{name}' "
+      f'--config.data.dir={places[0]}`; reading needs no TensorFlow.'
     )
   file_format = builder.info.file_format
   if file_format is None or file_format.value != 'array_record':
@@ -241,7 +247,7 @@ def _open(
   docs.check_split(name, split, list(info.splits))
   try:
     part = info.splits[split]
-    with _quiet():
+    with quiet.quiet():
       source = builder.as_data_source(split=split)
   except (ValueError, AssertionError, KeyError) as error:
     raise ValueError(
@@ -282,19 +288,3 @@ def _open(
 
 def _text(value: Any) -> str:
   return value.decode('utf-8') if isinstance(value, bytes) else str(value)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Silences TFDS's progress bars and notices, and restores them after."""
-  from absl import logging
-  from tensorflow_datasets.core.utils import tqdm_utils
-
-  verbosity, active = logging.get_verbosity(), tqdm_utils._active
-  logging.set_verbosity(logging.ERROR)
-  tqdm_utils.display_progress_bar(False)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(verbosity)
-    tqdm_utils.display_progress_bar(active)

@@ -163,58 +163,53 @@ class BPETokenizer:
 
 
 def make_tokenizer(
-  name: str,
+  spec: str,
   *,
-  vocab: int | None = None,
   train: Iterable[docs.Document] | None = None,
   workdir: str | os.PathLike[str] | None = None,
 ) -> ByteTokenizer | BPETokenizer:
   """Makes the tokenizer that a config names.
 
   Args:
-    name: 'bytes' or 'bpe'.
-    vocab: for 'bpe', ids in all, at least 259.
-    train: for 'bpe', the documents to learn from, if it is not in the workdir.
-    workdir: for 'bpe', where tokenizer.json is kept: read if there, so that a
+    spec: 'bytes', or 'bpe:VOCAB' with VOCAB ids in all, at least 259.
+    train: for a BPE, the documents to learn from, if the workdir has none.
+    workdir: for a BPE, where tokenizer.json is kept: read if there, so that a
       resumed run has the same ids, written otherwise.
 
   Returns:
     The tokenizer.
 
   Raises:
-    ValueError: an unknown name, or a missing or contradictory argument.
+    ValueError: an unknown spec, a BPE with nothing to learn from, or a
+      tokenizer.json of another size.
 
   Example:
     >>> make_tokenizer('bytes').vocab
     259
   """
-  if name == 'bytes':
-    if vocab not in (None, 0, ByteTokenizer.vocab):
-      raise ValueError(
-        f"vocab={vocab}: the tokenizer 'bytes' has {ByteTokenizer.vocab} ids; "
-        "leave vocab out, or use 'bpe'."
-      )
+  if spec == 'bytes':
     return ByteTokenizer()
-  if name != 'bpe':
+  kind, _, size = spec.partition(':')
+  if kind != 'bpe' or not size.isdecimal():
     raise ValueError(
-      f"tokenizer={name!r} is not one we know: use 'bytes' or 'bpe'."
+      f"tokenizer={spec!r} is not one we know: use 'bytes' or 'bpe:VOCAB', "
+      "e.g. 'bpe:8192'."
     )
-  if not vocab:
-    raise ValueError(
-      "vocab is missing: the tokenizer 'bpe' needs a vocab of at least 259."
-    )
+  vocab = int(size)
   path = pathlib.Path(workdir) / 'tokenizer.json' if workdir else None
   if path and path.exists():
     tokenizer = BPETokenizer.load(path)
+    # Fewer come out of a small corpus; more cannot.
     if tokenizer.vocab > vocab:
       raise ValueError(
-        f'vocab={vocab}, yet {path} has {tokenizer.vocab} ids: it belongs to '
-        'another run; use its vocab or another workdir.'
+        f'tokenizer={spec!r}, yet {path} has {tokenizer.vocab} ids: it belongs '
+        'to another run; use its size or another workdir.'
       )
     return tokenizer
   if train is None:
     raise ValueError(
-      "train is missing: the tokenizer 'bpe' is learnt from the train split."
+      f'tokenizer={spec!r}: train is missing; a BPE is learnt from the train '
+      'split.'
     )
   tokenizer = BPETokenizer.train(train, vocab=vocab)
   if path:

@@ -28,6 +28,7 @@ __all__ = [
   'View',
   'build',
   'compose',
+  'fields',
   'layout',
   'names',
   'overrides',
@@ -76,6 +77,15 @@ def _class_of(name: str) -> type[Position]:
   return found
 
 
+def fields(name: str) -> tuple[str, ...]:
+  """The fields of a method, by its name.
+
+  >>> fields('linear')
+  ('theta', 'fraction', 'pairing', 'factor')
+  """
+  return tuple(f.name for f in dataclasses.fields(_class_of(name)))
+
+
 def build(spec: Mapping[str, Any]) -> Position:
   """Builds a method from its name and fields.
 
@@ -95,17 +105,17 @@ def build(spec: Mapping[str, Any]) -> Position:
     >>> build({'name': 'ntk', 'theta': 1e4, 'factor': 4.0})
     Ntk(theta=10000.0, fraction=1.0, pairing='half', factor=4.0)
   """
-  fields = {k: v for k, v in dict(spec).items() if v is not None}
-  name = fields.pop('name', None)
+  given = {k: v for k, v in dict(spec).items() if v is not None}
+  name = given.pop('name', None)
   if not isinstance(name, str):
     raise ValueError(
       f'a position spec needs a name; got {dict(spec)!r}. Known: '
       f'{", ".join(names())}.'
     )
   if name == 'compose':
-    if set(fields) != {'parts'}:
-      raise ValueError(f"'compose' takes `parts` alone; got {sorted(fields)}.")
-    return compose(*(build(part) for part in fields['parts']))
+    if set(given) != {'parts'}:
+      raise ValueError(f"'compose' takes `parts` alone; got {sorted(given)}.")
+    return compose(*(build(part) for part in given['parts']))
   method = _class_of(name)
   known = {f.name: f for f in dataclasses.fields(method)}
   required = {
@@ -114,7 +124,7 @@ def build(spec: Mapping[str, Any]) -> Position:
     if f.default is dataclasses.MISSING
     and f.default_factory is dataclasses.MISSING
   }
-  unknown, missing = set(fields) - set(known), required - set(fields)
+  unknown, missing = set(given) - set(known), required - set(given)
   if unknown or missing:
     parts = []
     if missing:
@@ -126,9 +136,9 @@ def build(spec: Mapping[str, Any]) -> Position:
       f'{", ".join(known) or "none"}. (A config that changes `name` alone '
       "keeps the old method's fields: set those to None.)"
     )
-  for key, value in fields.items():
+  for key, value in given.items():
     _check_type(name, key, known[key].type, value)
-  return method(**fields)
+  return method(**given)
 
 
 def _check_type(name: str, field: str, annotation: Any, value: Any) -> None:
@@ -167,10 +177,10 @@ def spec(position: Position) -> dict[str, Any]:
     name = stem
   else:
     name = f'{kind.__module__}:{kind.__qualname__}'
-  fields = {
+  values = {
     f.name: getattr(position, f.name) for f in dataclasses.fields(position)
   }
-  return {'name': name, **{k: v for k, v in fields.items() if v is not None}}
+  return {'name': name, **{k: v for k, v in values.items() if v is not None}}
 
 
 def layout(

@@ -55,7 +55,11 @@ def phase(pos_bt: Array, frequency_f: np.ndarray) -> jax.Array:
     >>> phase(np.array([[3]], np.int32), np.array([0.5, 2 * np.pi]))
     Array([[[1.5, 0. ]]], dtype=float32)
   """
-  high_f, low_f = fixed_point(frequency_f)
+  return phase_of_words(pos_bt, *fixed_point(frequency_f))
+
+
+def phase_of_words(pos_bt: Array, high_f: Array, low_f: Array) -> jax.Array:
+  """The same for the two words of `fixed_point`, which may be traced."""
   pos_bt1 = jnp.asarray(pos_bt, jnp.int32)[:, :, None]
   negative = pos_bt1 < 0
   size = jnp.where(negative, -pos_bt1, pos_bt1).astype(jnp.uint32)

@@ -1,0 +1,186 @@
+"""Measures a trained model: every variant at every length, into the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rope_jax import config as config_lib
+from rope_jax import data
+from rope_jax.evaluate import nll, protocols, variants
+from rope_jax.evaluate.store import Cell, Store
+from rope_jax.model import ModelConfig
+from rope_jax.positions import Layout
+
+# Called with (what, tokens done, tokens in all).
+Progress = Callable[[str, int, int], None]
+
+
+def span(config: Any) -> int:
+  """Tokens of each document that are predicted."""
+  return config.eval.span or max(config.eval.lengths)
+
+
+def documents(
+  config: Any, tokenizer: data.Tokenizer
+) -> list[data.EvalDocument]:
+  """The documents of the evaluation: span + 1 tokens of each.
+
+  Raises:
+    ValueError: too few are long enough; says how many are.
+  """
+  found = data.load_documents(
+    config.data.name,
+    config.data.eval_split,
+    path=config.data.path,
+    data_dir=config.data.dir,
+    text_key=config.data.text_key,
+  )
+  return data.evaluation_documents(
+    found, tokenizer, length=span(config) + 1, count=config.eval.documents
+  )
+
+
+def documents_fingerprint(chosen: Sequence[data.EvalDocument]) -> str:
+  """A short hash of the tokens that are read."""
+  digest = hashlib.sha256()
+  for document in chosen:
+    digest.update(document.id.encode())
+    digest.update(document.tokens.astype(np.int32).tobytes())
+  return digest.hexdigest()[:16]
+
+
+def check(config: Any) -> None:
+  """Checks protocols and variants before any work is done."""
+  lengths = tuple(config.eval.lengths)
+  for length in lengths:
+    protocols.starts(
+      tuple(config.eval.protocols), length, span(config), max(lengths)
+    )
+  for name, spec in config_lib.plain(config.variants).items():
+    if name == variants.AS_TRAINED:
+      raise ValueError(
+        f'config.variants has {name!r}, which means as trained and is always '
+        'measured; give the variant another name.'
+      )
+    trained = variants.Rope(theta=1e4)
+    for length in lengths:
+      variants.resolve(
+        spec, trained, train_len=config.train.train_len, eval_len=length
+      )
+
+
+def measure(
+  config: Any,
+  model_config: ModelConfig,
+  layout: Layout,
+  weights: Any,
+  chosen: Sequence[data.EvalDocument],
+  store: Store,
+  *,
+  step: int,
+  progress: Progress | None = None,
+) -> list[variants.Skipped]:
+  """Fills the store with the cells that are not there yet.
+
+  Args:
+    config: the experiment's configuration: its `eval` and `variants`.
+    model_config: the model's shape.
+    layout: the methods it was trained with.
+    weights: its weights, on their mesh.
+    chosen: the documents, span + 1 tokens each.
+    store: where cells are kept. A cell of the same weights' step, methods,
+      windows and documents is not measured again.
+    step: of the training, for the record.
+    progress: told after every batch.
+
+  Returns:
+    What could not be measured, and why.
+  """
+  check(config)
+  lengths = tuple(int(length) for length in config.eval.lengths)
+  specs: Mapping[str, Any] = {
+    variants.AS_TRAINED: None,
+    **config_lib.plain(config.variants),
+  }
+  print_of = documents_fingerprint(chosen)
+  skipped, plan = [], []
+  for length in lengths:
+    seen: list[tuple[str, Layout]] = []
+    for name, spec in specs.items():
+      under = variants.layout_under(
+        spec, layout, train_len=config.train.train_len, eval_len=length
+      )
+      if under is None:
+        continue
+      try:
+        model_config.check(under)
+        nll.check_reach(under, length)
+      except ValueError as error:
+        skipped.append(variants.Skipped(name, length, str(error)))
+        continue
+      head_dim = model_config.head_dim
+      like = next(
+        (
+          other
+          for other, earlier in seen
+          if variants.same_scores(under, earlier, head_dim, length)
+        ),
+        None,
+      )
+      seen.append((name, under))
+      plan.append((name, length, under, like))
+  total = span(config) * len(chosen) * len(plan)  # At least: 'whole'.
+  done = 0
+  for name, length, under, like in plan:
+    start = protocols.starts(
+      tuple(config.eval.protocols), length, span(config), max(lengths)
+    )
+    meta = {
+      'variant': name,
+      'length': length,
+      'layout': variants.describe(under),
+      'step': step,
+      'documents': print_of,
+      'starts': hashlib.sha256(start.tobytes()).hexdigest()[:16],
+    }
+    have = store.read(name, length)
+    if have is None or have.meta != json.loads(json.dumps(meta)):
+      source = store.read(like, length) if like is not None else None
+      if source is not None:
+        cell = Cell(source.document, source.start, source.nll, meta)
+      else:
+        cell = _measure_cell(
+          config, model_config, under, weights, chosen, start, length, meta
+        )
+      store.write(cell)
+    done += span(config) * len(chosen)
+    if progress:
+      progress(f'{name} at {length}', done, total)
+  return skipped
+
+
+def _measure_cell(
+  config, model_config, layout, weights, chosen, start, length, meta
+) -> Cell:
+  document = np.repeat(np.arange(len(chosen), dtype=np.int32), len(start))
+  begin = np.tile(start.astype(np.int32), len(chosen))
+  multiple = nll.rows_multiple(weights['embed'])
+  rows = max(multiple, config.eval.tokens // length // multiple * multiple)
+  rows = min(rows, -(-len(document) // multiple) * multiple)
+  found = []
+  for first in range(0, len(document), rows):
+    picks = np.arange(first, first + rows).clip(max=len(document) - 1)
+    windows = np.stack(
+      [
+        chosen[document[i]].tokens[begin[i] : begin[i] + length + 1]
+        for i in picks
+      ]
+    ).astype(np.int32)
+    found.append(nll.windows_nll(model_config, layout, weights, windows))
+  losses = np.concatenate(found)[: len(document)]
+  return Cell(document, begin, losses, meta)

@@ -1,0 +1,164 @@
+"""The one measurement: nats per target token, of windows under a layout."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from rope_jax import model as model_lib
+from rope_jax.positions import Layout, Position, _traced
+
+Array = jax.Array | np.ndarray
+
+
+def check_reach(layout: Layout, length: int) -> None:
+  """Raises ValueError if a method of the layout ends before `length` tokens."""
+  for position in layout:
+    if position.reach is not None and length > position.reach:
+      raise ValueError(
+        f'{type(position).__name__} is defined for {position.reach} positions, '
+        f'but the window has {length} tokens. Read at most {position.reach}, '
+        "or choose what happens beyond (`beyond='clip'` or 'interpolate')."
+      )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _compiled(config, layout, weights, inputs_bt, targets_bt):
+  logits = model_lib.forward(config, layout, weights, inputs_bt)
+  return model_lib.next_token_nll(logits, targets_bt)
+
+
+def traced_layout(
+  config: model_lib.ModelConfig, layout: Layout, weights: Any, length: int
+) -> tuple[Layout, Any]:
+  """The layout with rotary spectra moved into the weights.
+
+  So that every scaling of one model shares one program per length. Exact:
+  each sequence is `length` tokens from position 0, which fixes what a
+  length-dependent spectrum is.
+  """
+  traced, own = [], dict(weights.get('position', {}))
+  for slot, position in enumerate(layout):
+    found, params = _traced.trace(position, config.head_dim, length, slot)
+    traced.append(found)
+    if params is not None:
+      own[f'{slot}.0'] = params
+  rest = {k: v for k, v in weights.items() if k != 'position'}
+  return tuple(traced), {**rest, 'position': own} if own else rest
+
+
+def _sharding(weights: Any) -> NamedSharding:
+  """How a batch is laid out beside these weights: rows over the data axes."""
+  leaf = jax.tree.leaves(weights)[0]
+  found = getattr(leaf, 'sharding', None)
+  if isinstance(found, NamedSharding):
+    axes = tuple(a for a in ('data', 'fsdp') if a in found.mesh.axis_names)
+    return NamedSharding(found.mesh, PartitionSpec(axes))
+  device = jax.devices()[:1]
+  mesh = jax.sharding.Mesh(np.array(device), ('data',))
+  return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def rows_multiple(weights: Any) -> int:
+  """A batch's rows must be a multiple of this to be spread over the mesh."""
+  sharding = _sharding(weights)
+  return int(np.prod([sharding.mesh.shape[a] for a in sharding.spec[0]]))
+
+
+def windows_nll(
+  config: model_lib.ModelConfig,
+  layout: Layout,
+  weights: Any,
+  windows_bt: np.ndarray,
+) -> np.ndarray:
+  """Nats of each token of each window given those before it in the window.
+
+  Args:
+    config: the model's shape.
+    layout: the methods to read it under.
+    weights: its weights; on a mesh, where rows go over its data axes.
+    windows_bt: int32 [b, t + 1] token ids; b a multiple of `rows_multiple`.
+
+  Returns:
+    float32 [b, t]: entry i is for token i + 1, whose context is i + 1 tokens.
+  """
+  length = windows_bt.shape[1] - 1
+  check_reach(layout, length)
+  layout, weights = traced_layout(config, layout, weights, length)
+  sharding = _sharding(weights['embed'])
+  inputs, targets = (
+    jax.make_array_from_callback(part.shape, sharding, part.__getitem__)
+    for part in (windows_bt[:, :-1], windows_bt[:, 1:])
+  )
+  found = _compiled(config, layout, weights, inputs, targets)
+  if not found.is_fully_addressable:
+    replicated = NamedSharding(sharding.mesh, PartitionSpec())
+    found = jax.jit(lambda x: x, out_shardings=replicated)(found)
+  return np.asarray(found, np.float32)
+
+
+def token_nll(
+  model: model_lib.Transformer,
+  tokens_bt: Array,
+  *,
+  position: Position | Sequence[Position] | None = None,
+) -> np.ndarray:
+  """Negative log likelihood of each token given those before it in its row.
+
+  Args:
+    model: a model.
+    tokens_bt: int token ids [b, t], t >= 2; each row is one sequence from
+      position 0.
+    position: a method (or layout) that replaces every layer's; None keeps the
+      model's own.
+
+  Returns:
+    np.float32 [b, t - 1], nats; entry i is for token i + 1.
+
+  Raises:
+    ValueError: fewer than two tokens; an id outside the vocabulary; a method
+      with parameters that the model has not trained, or that ends before t.
+
+  Example:
+    >>> from rope_jax import positions
+    >>> from rope_jax.model import ModelConfig, Transformer
+    >>> config = ModelConfig(vocab=7, layers=1, width=8, heads=2)
+    >>> rope = positions.build({'name': 'rope', 'theta': 1e4})
+    >>> model = Transformer(config, (rope,), key=jax.random.key(0))
+    >>> token_nll(model, np.array([[1, 2, 3, 4]])).shape
+    (1, 3)
+  """
+  tokens_bt = np.asarray(tokens_bt)
+  if tokens_bt.ndim != 2 or tokens_bt.shape[1] < 2:
+    raise ValueError(
+      f'token_nll: tokens of shape {tokens_bt.shape}; must be [b, t] with '
+      't >= 2, since the first token has nothing to be predicted from.'
+    )
+  vocab = model.config.vocab
+  if not np.issubdtype(tokens_bt.dtype, np.integer) or (
+    tokens_bt.size and not 0 <= tokens_bt.min() <= tokens_bt.max() < vocab
+  ):
+    raise ValueError(
+      f'token_nll: ids must be integers in [0, {vocab}); got '
+      f'{tokens_bt.dtype} in [{tokens_bt.min()}, {tokens_bt.max()}].'
+    )
+  if position is not None:
+    layout = (position,) if isinstance(position, Position) else tuple(position)
+    model = model_lib.with_layout(model, layout)
+  _, weights = model_lib.split(model)
+  step = rows_multiple(weights['embed'])
+  per_call = max(step, 16384 // tokens_bt.shape[1] // step * step)
+  found = []
+  for first in range(0, len(tokens_bt), per_call):
+    rows = tokens_bt[first : first + per_call].astype(np.int32)
+    pad = -len(rows) % step
+    padded = np.concatenate([rows, np.repeat(rows[:1], pad, axis=0)])
+    nll = windows_nll(model.config, model.layout, weights, padded)
+    found.append(nll[: len(rows)])
+  empty = np.zeros((0, tokens_bt.shape[1] - 1), np.float32)
+  return np.concatenate(found) if found else empty

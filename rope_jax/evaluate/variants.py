@@ -1,0 +1,111 @@
+"""Variants: the same trained weights read under other rotary methods."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rope_jax import positions
+from rope_jax.positions import Layout, Position
+from rope_jax.positions.rope import Rope
+
+AS_TRAINED = 'none'
+AUTO = 'auto'  # A factor of eval_len / train_len, at least 1.
+
+
+def resolve(
+  spec: Mapping[str, Any], trained: Rope, *, train_len: int, eval_len: int
+) -> Position:
+  """A variant's spec, completed from the trained method, at one length.
+
+  What the spec leaves out is taken over: theta, fraction and pairing from the
+  trained method, train_len from the training. A factor of 'auto' becomes
+  max(1, eval_len / train_len).
+
+  Example:
+    >>> trained = Rope(theta=1e4)
+    >>> resolve({'name': 'linear', 'factor': 'auto'}, trained, train_len=128,
+    ...         eval_len=512).factor
+    4.0
+  """
+  fields = {k: v for k, v in dict(spec).items() if v is not None}
+  known = positions.fields(str(fields.get('name')))
+  inherited = {
+    'theta': trained.theta,
+    'fraction': trained.fraction,
+    'pairing': trained.pairing,
+    'train_len': train_len,
+  }
+  for name, value in inherited.items():
+    if name in known:
+      fields.setdefault(name, value)
+  if fields.get('factor') == AUTO:
+    fields['factor'] = max(1.0, eval_len / train_len)
+  return positions.build(fields)
+
+
+def layout_under(
+  spec: Mapping[str, Any] | None,
+  layout: Layout,
+  *,
+  train_len: int,
+  eval_len: int,
+) -> Layout | None:
+  """The layout of a variant, or None if it has no plain RoPE to replace.
+
+  Args:
+    spec: the variant; None is the layout as trained.
+    layout: the methods of the training.
+    train_len: the trained length.
+    eval_len: tokens in a window.
+  """
+  if spec is None:
+    return layout
+  if not any(type(p) is Rope for p in layout):
+    return None
+  return tuple(
+    resolve(spec, p, train_len=train_len, eval_len=eval_len)
+    if type(p) is Rope
+    else p
+    for p in layout
+  )
+
+
+def same_scores(a: Layout, b: Layout, head_dim: int, length: int) -> bool:
+  """Whether two layouts give every window of `length` tokens the same scores.
+
+  Known for equal methods and for rotary ones of equal spectra; otherwise
+  False.
+  """
+
+  def equal(p: Position, q: Position) -> bool:
+    if p == q:
+      return True
+    if not (isinstance(p, Rope) and isinstance(q, Rope)):
+      return False
+    if p.pairing != q.pairing or p.fraction != q.fraction:
+      return False
+    frequency_p, amplitude_p = p.frequencies(head_dim, length)
+    frequency_q, amplitude_q = q.frequencies(head_dim, length)
+    return amplitude_p == amplitude_q and np.array_equal(
+      frequency_p, frequency_q
+    )
+
+  return len(a) == len(b) and all(map(equal, a, b))
+
+
+def describe(layout: Layout) -> list[dict[str, Any]]:
+  """The specs of a layout, for the record."""
+  return [positions.spec(p) for p in layout]
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+  """A cell that was not measured, and why."""
+
+  variant: str
+  length: int
+  reason: str

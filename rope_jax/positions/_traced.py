@@ -1,0 +1,67 @@
+"""A rotary method whose spectrum is data: many spectra, one program."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax.positions import _phases, base, rope
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traced(base.Position):
+  """Rotates by the spectrum in its parameters, exactly as a fixed one would.
+
+  Its parameters are `words`, the fixed-point frequencies of `_phases`, and
+  `amplitude`; `trace` makes them. They are shared by all layers of a slot.
+
+  Args:
+    pairing: as of `Rope`.
+    slot: which slot of the layout this serves; tells equal ones apart.
+  """
+
+  rotary: ClassVar[bool] = True
+  shared: ClassVar[bool] = True
+
+  pairing: str
+  slot: int = 0
+
+  def rotate(self, params, q_btnh, k_bskh, places):
+    def turned(x_btnh, pos_bt):
+      phase_btf = _phases.phase_of_words(pos_bt, *params['words'])
+      cos = jnp.cos(phase_btf) * params['amplitude']
+      sin = jnp.sin(phase_btf) * params['amplitude']
+      return rope.turn(x_btnh, cos, sin, self.pairing)
+
+    return turned(q_btnh, places.q_pos_bt), turned(k_bskh, places.k_pos_bs)
+
+
+def trace(
+  position: base.Position, head_dim: int, context_len: int, slot: int
+) -> tuple[base.Position, Any]:
+  """A rotary method at one context length, with its spectrum as data.
+
+  Args:
+    position: any method.
+    head_dim: width of a head.
+    context_len: tokens in every sequence that will be read.
+    slot: its slot in the layout.
+
+  Returns:
+    (Traced, params) where the method turns q and k by `frequencies` alone;
+    (position, None) for any other.
+  """
+  if not isinstance(position, rope.Rope) or (
+    type(position).rotate is not rope.Rope.rotate
+  ):
+    return position, None
+  frequency_f, amplitude = position.frequencies(head_dim, context_len)
+  pairs = position.rotary_dim(head_dim) // 2
+  params = {
+    'words': _phases.fixed_point(frequency_f[:pairs]),
+    'amplitude': np.float32(amplitude),
+  }
+  return Traced(pairing=position.pairing, slot=slot), params

@@ -33,11 +33,19 @@ const update = (id, members) => {
 // Which lines a chart offers: [name, test of a series].
 const choices = (members) => {
   const mine = members.map((s) => study.series[s]);
-  const bases = [...new Set(mine.filter((x) => x.variant)
-    .map((x) => x.method))];
-  return [['as trained', (x) => !x.variant],
-    ...bases.map((m) => [`${m} and its variants`, (x) => x.method === m]),
-    ['all', () => true]];
+  const varied = mine.filter((x) => x.variant);
+  const bases = [...new Set(varied.map((x) => x.method))];
+  const offered = [['as trained', (x) => !x.variant]];
+  bases.forEach((m) => {
+    offered.push([`${m} and its variants`, (x) => x.method === m]);
+    // Where a scheme comes with several factors it is a choice of its own.
+    const kin = varied.filter((x) => x.method === m && x.family);
+    new Set(kin.map((x) => x.family)).forEach((name) => {
+      offered.push([`${m} + ${name}`, (x) => x.method === m
+        && (!x.variant || x.family === name)]);
+    });
+  });
+  return [...offered, ['all', () => true]];
 };
 
 const fill = (select, options, value) => {
@@ -83,7 +91,8 @@ const start = () => {
     hidden[id] = new Set();
   });
   const all = study.series.map((_, s) => s);
-  const few = all.length <= 9 ? 'all' : 'as trained';
+  const single = new Set(study.series.map((x) => x.method)).size === 1;
+  const few = single || all.length <= 9 ? 'all' : 'as trained';
   const one = 'chart-length', two = 'chart-position';
   bind(one, 'protocol', study.protocols.map((p, i) => [i, p]),
     study.protocol, redraw[one]);

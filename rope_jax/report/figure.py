@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 from typing import Any
@@ -10,24 +9,17 @@ from typing import Any
 import numpy as np
 
 from rope_jax.report import axes as axis_rules
-from rope_jax.report.inputs import (
-  AS_TRAINED,
-  UNITS,
-  StudyData,
-  Value,
-  cells,
-)
-from rope_jax.report.style import Style, families, styles
+from rope_jax.report.inputs import UNITS, StudyData, cells
+from rope_jax.report.panels import Line, label, panels
 
 # Inches and points; the page of a paper is about seven inches wide.
 _PANEL, _HEIGHT = 2.35, 2.3
 _LEFT, _TOP, _BOTTOM, _GAP = 0.5, 0.42, 0.62, 0.12
 _SIZE = 7.5
 _LETTER = 0.6 * _SIZE / 72  # Width of a letter of a label.
-_LONGEST = 26  # Letters of a label.
 _INK, _FAINT = '#222222', '#8a8a8a'
 
-_RC = {
+_RC: Any = {
   'svg.hashsalt': 'rope_jax',
   'svg.fonttype': 'path',
   'font.family': 'DejaVu Sans',
@@ -39,18 +31,6 @@ _RC = {
   'xtick.color': _INK,
   'ytick.color': _INK,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Line:
-  """A curve of a panel."""
-
-  name: str
-  values: dict[int, Value]
-  style: Style
-
-  def finite(self) -> list[int]:
-    return sorted(n for n, v in self.values.items() if not v.diverged)
 
 
 def figure_files(data: StudyData) -> dict[str, bytes]:
@@ -85,19 +65,21 @@ def _draw(data: StudyData):
   from matplotlib.figure import Figure
 
   unit = 'nll' if data.unit == 'perplexity' else data.unit
-  panels = _panels(data, cells(data, data.protocol, unit))
-  drawn = [[*line.values.values()] for _, lines in panels for line in lines]
+  multiples = panels(data, cells(data, data.protocol, unit))
+  drawn = [[*line.values.values()] for _, lines in multiples for line in lines]
   scale = axis_rules.scale(
     [[v.value for v in curve] for curve in drawn],
     [[2 * v.stderr for v in curve] for curve in drawn],
   )
   letters = max(
-    len(_label(data, s, scale)) for _, lines in panels for s in lines
+    len(label(data, s, scale)) for _, lines in multiples for s in lines
   )
   side = 0.16 + letters * _LETTER
-  columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
-  count = math.ceil(len(panels) / columns)
-  most = max(len(lines) for _, lines in panels)
+  columns = (
+    len(multiples) if len(multiples) <= 3 else 2 if len(multiples) == 4 else 3
+  )
+  count = math.ceil(len(multiples) / columns)
+  most = max(len(lines) for _, lines in multiples)
   height = max(_HEIGHT, most * 1.25 * _SIZE / 72)
   step_x = _PANEL + side + _GAP
   step_y = _TOP + height + 0.42
@@ -106,7 +88,7 @@ def _draw(data: StudyData):
     size = size[0], size[1] + 0.25  # The note takes three lines.
   figure = Figure(figsize=size, facecolor='white')
   FigureCanvasAgg(figure)
-  for i, (title, lines) in enumerate(panels):
+  for i, (title, lines) in enumerate(multiples):
     column, row = i % columns, i // columns
     left = _LEFT + 0.06 + column * step_x
     bottom = size[1] - row * step_y - _TOP - height
@@ -118,7 +100,7 @@ def _draw(data: StudyData):
       _say(axes.set_ylabel(UNITS[unit]))
     else:
       axes.set_yticklabels([])
-    if i + columns >= len(panels):
+    if i + columns >= len(multiples):
       axes.set_xlabel('context length (tokens, log scale)')
     _names(axes, data, lines, scale, height)
     axes.title.set_parse_math(False)
@@ -136,37 +118,7 @@ def _draw(data: StudyData):
   return figure
 
 
-def _panels(data: StudyData, found) -> list[tuple[str, list[_Line]]]:
-  look = styles(data)
-  lines = {}
-  for method, variant in data.series:
-    values = {
-      n: value
-      for (m, v, n), value in found.items()
-      if (m, v) == (method, variant)
-    }
-    if values:
-      name = method if variant == AS_TRAINED else variant
-      lines[method, variant] = _Line(name, values, look[method, variant])
-  trained = [line for (_, v), line in lines.items() if v == AS_TRAINED]
-  panels = [('Methods as trained', trained)]
-  kin = families(data.variants)
-  for method in data.methods:
-    mine = {v: line for (m, v), line in lines.items() if m == method}
-    start = mine.pop(AS_TRAINED, None)
-    first = [dataclasses.replace(start, name='as trained')] if start else []
-    for scheme, names in kin.items():
-      some = [mine.pop(v) for v in names if v in mine]
-      if some:
-        panels.append((f'{method} + {scheme}', [*first, *some]))
-    if mine:
-      panels.append((f'Variants of {method}', [*first, *mine.values()]))
-  if len(data.methods) == 1 and len(panels) > 1:
-    panels = panels[1:]  # Its line is in every other panel.
-  return [(title, mine) for title, mine in panels if mine]
-
-
-def _plot(axes, data: StudyData, lines: list[_Line], scale) -> None:
+def _plot(axes, data: StudyData, lines: list[Line], scale) -> None:
   bottom, top = float(scale.up(scale.low)), float(scale.up(scale.high))
   xs = [math.log2(n) for n in data.lengths]
   pad = 0.05 * max(xs[-1] - xs[0], 0.5)
@@ -201,7 +153,7 @@ def _plot(axes, data: StudyData, lines: list[_Line], scale) -> None:
     _curve(axes, line, scale, 3 + 0.01 * rank)
 
 
-def _curve(axes, line: _Line, scale, order: float) -> None:
+def _curve(axes, line: Line, scale, order: float) -> None:
   style: Any = line.style
   # A diverged length breaks the line.
   run = sorted(line.values)
@@ -260,7 +212,7 @@ def _beside(there):
   return padded[:-2] | padded[2:]
 
 
-def _names(axes, data, lines: list[_Line], scale, height: float) -> None:
+def _names(axes, data, lines: list[Line], scale, height: float) -> None:
   """Writes each line's name at its right end, apart from the others."""
   bottom, top = float(scale.up(scale.low)), float(scale.up(scale.high))
   per_inch = (top - bottom) / height
@@ -294,27 +246,13 @@ def _names(axes, data, lines: list[_Line], scale, height: float) -> None:
       axes.text(
         right + 0.045 * width,
         place,
-        _label(data, line, scale),
+        label(data, line, scale),
         color=color,
         va='center',
         ha='left',
         fontsize=_SIZE,
       )
     )
-
-
-def _label(data: StudyData, line: _Line, scale) -> str:
-  name = line.name
-  if len(name) > _LONGEST:
-    name = name[: _LONGEST - 1] + '…'
-  last = max(line.values)
-  if line.values[last].diverged:
-    return f'{name} (diverged)'
-  if last < data.lengths[-1]:
-    return f'{name} (ends at {axis_rules.length_label(last)})'
-  if line.values[last].value > scale.knee:
-    return f'{name} {line.values[last].value:.2f}'
-  return name
 
 
 def _length_labels(data: StudyData) -> list[str]:

@@ -19,10 +19,11 @@ from rope_jax.report.inputs import (
   UNITS,
   StudyData,
   bits_per_nat,
+  family,
   read,
 )
 from rope_jax.report.protocols import WARNING, describe
-from rope_jax.report.style import styles
+from rope_jax.report.style import families, styles
 
 # In order: they share one scope.
 _SCRIPTS = ('plotting.js', 'charts.js', 'controls.js')
@@ -70,7 +71,7 @@ def page(data: StudyData) -> str:
 
 def chart_data(data: StudyData) -> dict[str, Any]:
   """What the charts draw, with every number once; None for a diverged one."""
-  look = styles(data)
+  look, kin = styles(data), families(data.variants)
   series = list(data.series)
   index = {key: i for i, key in enumerate(series)}
   points = []
@@ -107,6 +108,7 @@ def chart_data(data: StudyData) -> dict[str, Any]:
         'name': tables.label(method, variant),
         'method': method,
         'variant': '' if variant == AS_TRAINED else variant,
+        'family': family(variant) if family(variant) in kin else '',
         'color': look[method, variant].color,
         'dark': look[method, variant].dark,
         'dash': look[method, variant].dash,

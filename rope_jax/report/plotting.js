@@ -179,7 +179,7 @@ const bend = (traces, squeeze) => {
 const plot = (id, traces, shape) => {
   const node = document.querySelector(`#${id} .plot`);
   Plotly.react(node, traces, shape, { responsive: true, displaylogo: false,
-    displayModeBar: 'hover',
+    displayModeBar: narrow() ? false : 'hover',
     modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
     toImageButtonOptions: { format: 'svg', filename: id } });
   if (!drawn.has(id) && !node.dataset.waiting) {

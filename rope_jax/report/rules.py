@@ -17,6 +17,7 @@ from rope_jax.report.inputs import (
 # the two sides are added as if independent: the documents are the same on both
 # sides, but the pairing is not in the rows, so this is the cautious side.
 SURE = 2.0
+_NAMED = 5  # Names a sentence lists at most.
 
 
 def findings(data: StudyData, protocol: str | None = None) -> list[str]:
@@ -222,7 +223,7 @@ class _Table:
     moved = [(differ(v, start), name) for v, name in found]
     costs = [
       f'{name} {show_change(gap, stderr)}'
-      for (gap, stderr, sure), name in moved
+      for (gap, stderr, sure), name in reversed(moved)  # The dearest first.
       if sure and gap > 0
     ]
     if not costs:
@@ -245,6 +246,10 @@ def show_change(gap: float, stderr: float) -> str:
 
 
 def _join(names: list[str]) -> str:
+  """'a, b and c', and of a long list the first ones and how many follow."""
+  if len(names) > _NAMED:
+    rest = len(names) - _NAMED + 1
+    names = [*names[: _NAMED - 1], f'{rest} others']
   if len(names) < 2:
     return ''.join(names)
   return ', '.join(names[:-1]) + ' and ' + names[-1]

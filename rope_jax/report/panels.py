@@ -1,0 +1,83 @@
+"""Which lines stand in which panel of the figure, and what they are called."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rope_jax.report.axes import Scale, length_label
+from rope_jax.report.inputs import AS_TRAINED, StudyData, Value
+from rope_jax.report.style import Style, families, styles
+
+_LONGEST = 26  # Letters of a label.
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A curve of a panel."""
+
+  name: str
+  values: dict[int, Value]
+  style: Style
+
+  def finite(self) -> list[int]:
+    return sorted(n for n, v in self.values.items() if not v.diverged)
+
+
+def panels(
+  data: StudyData, found: Mapping[Any, Value]
+) -> list[tuple[str, list[Line]]]:
+  """Sorts the curves into small multiples.
+
+  Args:
+    data: the study.
+    found: (method, variant, length) to value.
+
+  Returns:
+    (title, lines): the methods as trained, then the variants of each method
+    that has any, each beside the method as trained; a panel for each scheme
+    where the schemes come with several factors.
+  """
+  look = styles(data)
+  lines = {}
+  for method, variant in data.series:
+    values = {
+      n: value
+      for (m, v, n), value in found.items()
+      if (m, v) == (method, variant)
+    }
+    if values:
+      name = method if variant == AS_TRAINED else variant
+      lines[method, variant] = Line(name, values, look[method, variant])
+  trained = [line for (_, v), line in lines.items() if v == AS_TRAINED]
+  multiples = [('Methods as trained', trained)]
+  kin = families(data.variants)
+  for method in data.methods:
+    mine = {v: line for (m, v), line in lines.items() if m == method}
+    start = mine.pop(AS_TRAINED, None)
+    first = [dataclasses.replace(start, name='as trained')] if start else []
+    for scheme, names in kin.items():
+      some = [mine.pop(v) for v in names if v in mine]
+      if some:
+        multiples.append((f'{method} + {scheme}', [*first, *some]))
+    if mine:
+      multiples.append((f'Variants of {method}', [*first, *mine.values()]))
+  if len(data.methods) == 1 and len(multiples) > 1:
+    multiples = multiples[1:]  # Its line is in every other panel.
+  return [(title, mine) for title, mine in multiples if mine]
+
+
+def label(data: StudyData, line: Line, scale: Scale) -> str:
+  """The name at a line's end, with what the axis cannot show of it."""
+  name = line.name
+  if len(name) > _LONGEST:
+    name = name[: _LONGEST - 1] + '…'
+  last = max(line.values)
+  if line.values[last].diverged:
+    return f'{name} (diverged)'
+  if last < data.lengths[-1]:
+    return f'{name} (ends at {length_label(last)})'
+  if line.values[last].value > scale.knee:
+    return f'{name} {line.values[last].value:.2f}'
+  return name

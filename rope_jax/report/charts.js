@@ -68,9 +68,12 @@ redraw['chart-position'] = () => {
     // The first few tokens of any text are hard: they set no axis.
     lines.push(triples.map((t) => t[0]).filter((_, i) => found.x[i] >= 8));
   });
-  const span = log ? logRange(1, length) : [-0.02 * length, 1.02 * length];
+  const first = Math.max(1, Math.min(length / 2,
+    ...study.positions.filter((p) => p.n === length)
+      .flatMap((p) => p.x.filter((x) => x >= 1))));
+  const span = log ? logRange(first, length) : [-0.02 * length, 1.02 * length];
   const ticks = [];
-  for (let n = length; n >= 1; n /= 2) ticks.unshift(Math.ceil(n));
+  for (let n = length; n >= first; n /= 2) ticks.unshift(Math.ceil(n));
   const squeeze = compressed(lines);
   const [bent, shade] = bend(traces, squeeze);
   const y = { title: { text: unitName() }, ...bent };

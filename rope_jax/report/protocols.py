@@ -12,9 +12,9 @@ PROTOCOLS = {
     'little context, included.'
   ),
   'last': (
-    'The same {k} target tokens of each document are scored at every length, '
-    'while the context before them grows backwards, so that a curve shows '
-    'the effect of the context alone.'
+    'The same target tokens, the {k} before every multiple of the longest '
+    'length, are scored at every length, while the context before them grows '
+    'backwards, so that a curve shows the effect of the context alone.'
   ),
   'slide': (
     'A window of the length advances {k} tokens at a time and only the {k} '

@@ -1,0 +1,162 @@
+"""The mesh of devices, and which part of each array a device holds."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXES = ('data', 'fsdp', 'tensor')
+# The axis of each weight that tensor parallelism splits: heads, the inner
+# width of the MLP, the vocabulary. Axis 0 of a block's weight is the layer.
+_TENSOR = {
+  'wq': 2,
+  'wk': 2,
+  'wv': 2,
+  'wo': 1,
+  'w_gate': 2,
+  'w_up': 2,
+  'w_down': 1,
+  'embed': 0,
+  'unembed': 1,
+}
+
+
+def use_cpu_cores() -> None:
+  """Makes each CPU core a device, which is how small programs run fastest.
+
+  For entry points, before anything has asked JAX for a device; does nothing
+  if that is too late or if the user has set the number of CPU devices.
+  """
+  chosen = (
+    'JAX_NUM_CPU_DEVICES' in os.environ
+    or 'host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
+    or jax.config.jax_num_cpu_devices > 0
+  )
+  if not chosen:
+    with contextlib.suppress(RuntimeError):  # Too late: a backend is up.
+      jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+
+
+def make_mesh(
+  sizes: Any, rows: int, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """The mesh with axes data, fsdp and tensor.
+
+  On CPU, where every core is a device, data=-1 takes the largest number of
+  devices that divides the rows, and a mesh may leave devices out.
+
+  Args:
+    sizes: mapping of each axis to its size, >= 1; at most one may be -1,
+      which takes the devices that are left.
+    rows: rows of a batch that are worked on at once; data x fsdp divides it.
+    devices: None is all of them, over all processes.
+
+  Returns:
+    A mesh with Auto axes.
+
+  Raises:
+    ValueError: sizes that do not fit the devices or the rows.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  shape = {axis: int(sizes[axis]) for axis in AXES}
+  open_axes = [axis for axis in AXES if shape[axis] == -1]
+  told = ', '.join(f'{axis}={shape[axis]}' for axis in AXES)
+  if len(open_axes) > 1 or any(n < 1 and n != -1 for n in shape.values()):
+    raise ValueError(
+      f'config.mesh has {told}; sizes are >= 1 and at most one is -1.'
+    )
+  on_cpu = devices[0].platform == 'cpu' and jax.process_count() == 1
+  fixed = math.prod(n for n in shape.values() if n != -1)
+  if open_axes:
+    left = len(devices) // fixed
+    if open_axes == ['data'] and on_cpu:
+      share = rows // shape['fsdp'] if rows % shape['fsdp'] == 0 else 1
+      left = next((n for n in range(left, 0, -1) if share % n == 0), 0)
+    shape[open_axes[0]] = left
+  used = math.prod(shape.values())
+  if used < 1 or used > len(devices) or (used < len(devices) and not on_cpu):
+    raise ValueError(
+      f'config.mesh has {told}, but there are {len(devices)} devices of '
+      f'{devices[0].device_kind}; make the product of the sizes their number, '
+      'or leave one axis at -1.'
+    )
+  ways = shape['data'] * shape['fsdp']
+  if rows % ways:
+    raise ValueError(
+      f'config.train.batch / config.train.accumulate = {rows} rows do not '
+      f'divide over mesh.data x mesh.fsdp = {ways}; make them a multiple of it.'
+    )
+  return jax.make_mesh(
+    tuple(shape.values()),
+    AXES,
+    axis_types=(AxisType.Auto,) * len(AXES),
+    devices=devices[:used],
+  )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows [b, ...] split over data and fsdp."""
+  return NamedSharding(mesh, P(('data', 'fsdp')))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same on every device."""
+  return NamedSharding(mesh, P())
+
+
+def check_heads(mesh: Mesh, heads: int, mlp_dim: int) -> None:
+  """Raises ValueError if the tensor axis cannot split heads and MLP."""
+  ways = mesh.shape['tensor']
+  for name, size in (('heads', heads), ('mlp_dim', mlp_dim)):
+    if size % ways:
+      raise ValueError(
+        f'config.mesh.tensor={ways} does not divide model.{name}={size}; '
+        'change one of them.'
+      )
+
+
+def weight_shardings(mesh: Mesh, weights: Any) -> Any:
+  """Where each weight lives, by its name.
+
+  tensor splits heads, the MLP's inner width and the vocabulary, where it
+  divides them; fsdp splits the largest other axis that it divides, never that
+  of the layers. Norms and the positional methods' parameters are everywhere.
+
+  Args:
+    mesh: from `make_mesh`.
+    weights: the tree of `init_weights`, or of its shapes.
+
+  Returns:
+    The same tree of NamedShardings.
+  """
+
+  def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+    return NamedSharding(mesh, _spec(mesh, path, leaf.shape))
+
+  return jax.tree_util.tree_map_with_path(sharding, weights)
+
+
+def _spec(mesh: Mesh, path: tuple[Any, ...], shape: tuple[int, ...]) -> P:
+  names = [entry.key for entry in path]
+  if names[0] == 'position' or 'norm' in names[-1]:
+    return P()
+  axes: list[str | None] = [None] * len(shape)
+  tensor = _TENSOR.get(names[-1])
+  if tensor is not None and shape[tensor] % mesh.shape['tensor'] == 0:
+    axes[tensor] = 'tensor'
+  first = 1 if names[0] == 'blocks' else 0
+  free = [
+    axis
+    for axis in range(first, len(shape))
+    if axes[axis] is None and shape[axis] % mesh.shape['fsdp'] == 0
+  ]
+  if free:
+    axes[max(free, key=lambda axis: shape[axis])] = 'fsdp'
+  return P(*axes)

@@ -1,0 +1,186 @@
+"""One optimizer step: a pure function of the state and the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rope_jax import model
+from rope_jax.model import ModelConfig, Weights
+from rope_jax.positions import Layout
+
+Array = jax.Array | np.ndarray
+Batch = dict[str, Array]
+Metrics = dict[str, jax.Array]
+StepFunction = Callable[['State', Batch], tuple['State', Metrics]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State:
+  """What training changes.
+
+  Attributes:
+    step: int32, how many steps have been done.
+    weights: as `init_weights` makes them, float32.
+    optimizer: the state of the optax transformation.
+  """
+
+  step: Array
+  weights: Weights
+  optimizer: Any
+
+
+def learning_rate(train: Any, step: Array) -> jax.Array:
+  """Linear warmup, then a cosine down to a share of the peak.
+
+  rate(i) = peak (i + 1) / warmup                              for i < warmup
+  rate(i) = peak (r + (1 - r) (1 + cos(pi u)) / 2), u = (i - warmup) / (steps -
+  warmup), with r = final_share
+
+  Args:
+    train: a config's `train` section.
+    step: steps done so far.
+
+  Returns:
+    float32 scalar.
+  """
+  at = jnp.asarray(step, jnp.float32)
+  rise = (at + 1) / max(train.warmup, 1)
+  done = (at - train.warmup) / max(train.steps - train.warmup, 1)
+  wave = (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1))) / 2
+  fall = train.final_share + (1 - train.final_share) * wave
+  return train.learning_rate * jnp.where(at < train.warmup, rise, fall)
+
+
+def decays(weights: Weights) -> Any:
+  """Which weights decay: the matrices, not norms nor a method's parameters."""
+
+  def one(path: tuple[Any, ...], leaf: Any) -> bool:
+    del leaf
+    names = [entry.key for entry in path]
+    return names[0] != 'position' and 'norm' not in names[-1]
+
+  return jax.tree_util.tree_map_with_path(one, weights)
+
+
+def make_optimizer(train: Any) -> optax.GradientTransformation:
+  """AdamW after clipping by the global norm; see `learning_rate`, `decays`."""
+  return optax.chain(
+    optax.clip_by_global_norm(train.clip),
+    optax.adamw(
+      lambda step: learning_rate(train, step),
+      b1=train.beta1,
+      b2=train.beta2,
+      weight_decay=train.weight_decay,
+      mask=decays,
+    ),
+  )
+
+
+def init_state(train: Any, shape: ModelConfig, layout: Layout) -> State:
+  """The state before the first step; a pure function of train.seed."""
+  weights = model.init_weights(jax.random.key(train.seed), shape, layout)
+  optimizer = make_optimizer(train).init(weights)
+  return State(jnp.zeros((), jnp.int32), weights, optimizer)
+
+
+def nll_sum(
+  shape: ModelConfig, layout: Layout, weights: Weights, batch: Batch
+) -> jax.Array:
+  """Sum over tokens of weight x negative log likelihood, in nats."""
+  logits = model.forward(
+    shape,
+    layout,
+    weights,
+    batch['tokens'],
+    batch['position'],
+    batch['segment'],
+  )
+  nll = model.next_token_nll(logits, batch['targets'])
+  return jnp.sum(nll * batch['weight'])
+
+
+def make_step(
+  train: Any,
+  shape: ModelConfig,
+  layout: Layout,
+  *,
+  axis: str | None = None,
+) -> StepFunction:
+  """The function of one step, to be jitted (or pmapped).
+
+  loss = sum(weight nll) / sum(weight), both over the whole batch: over all
+  pieces of an accumulated step and all devices.
+
+  Args:
+    train: a config's `train` section.
+    shape: the model's shape.
+    layout: its positional methods.
+    axis: name of the pmapped axis that splits the batch; None under jit. Under
+      pmap a method that draws training positions draws its own on each device.
+
+  Returns:
+    (state, batch) -> (state, metrics), with float32 scalars loss,
+    grad_norm (before clipping), learning_rate and tokens (sum of weights).
+  """
+  optimizer = make_optimizer(train)
+
+  def total(x: Any) -> Any:
+    return jax.lax.psum(x, axis) if axis else x
+
+  def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+    key = jax.random.fold_in(jax.random.key(train.seed), state.step)
+    if axis:
+      key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+    position = model.train_positions(layout, key, batch['position'])
+    batch = {**batch, 'position': position}
+    tokens = total(jnp.sum(batch['weight']))
+    scale = 1 / jnp.where(tokens > 0, tokens, 1)
+
+    def part(weights: Weights, piece: Batch) -> jax.Array:
+      return nll_sum(shape, layout, weights, piece) * scale
+
+    one = jax.value_and_grad(part)
+    if train.accumulate == 1:
+      loss, grads = one(state.weights, batch)
+    else:
+      loss, grads = _accumulated(one, state.weights, batch, train.accumulate)
+    loss, grads = total((loss, grads))
+    metrics = {
+      'loss': loss,
+      'grad_norm': optax.tree.norm(grads),
+      'learning_rate': learning_rate(train, state.step),
+      'tokens': tokens,
+    }
+    updates, memory = optimizer.update(grads, state.optimizer, state.weights)
+    weights = optax.apply_updates(state.weights, updates)
+    return State(state.step + 1, weights, memory), metrics
+
+  return step
+
+
+def _accumulated(
+  one: Callable[[Weights, Batch], tuple[jax.Array, Weights]],
+  weights: Weights,
+  batch: Batch,
+  pieces: int,
+) -> tuple[jax.Array, Weights]:
+  """The sum of `one` over pieces of the batch, worked off one after another."""
+
+  def cut(x: Array) -> jax.Array:
+    # Piece i has rows i, i + pieces, ...: each device keeps its own rows.
+    x = jnp.asarray(x)
+    return x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1)
+
+  def add(so_far: Any, piece: Batch) -> tuple[Any, None]:
+    return jax.tree.map(jnp.add, so_far, one(weights, piece)), None
+
+  zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, weights))
+  return jax.lax.scan(add, zero, jax.tree.map(cut, batch))[0]

@@ -1,6 +1,7 @@
 """Learned absolute embeddings: a table of one vector per position."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -40,6 +41,7 @@ class Learned(base.Position):
   """
 
   relative: ClassVar[bool] = False
+  shared: ClassVar[bool] = True  # `embed` runs once, before the layers.
 
   train_len: int
   beyond: str = 'error'
@@ -52,7 +54,7 @@ class Learned(base.Position):
       base.require(
         self,
         'factor',
-        self.factor is not None and self.factor >= 1,
+        self.factor is not None and 1 <= self.factor < math.inf,
         "a number >= 1 with beyond='interpolate'",
       )
     else:

@@ -1,6 +1,7 @@
 """Dynamic NTK: NTK-aware scaling by the length of each sequence."""
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,7 +60,7 @@ class DynamicNtk(rope.Rope):
       base.require(
         self,
         'factor',
-        self.factor is not None and self.factor >= 1,
+        self.factor is not None and 1 <= self.factor < math.inf,
         "a number >= 1 with variant='hf'",
       )
     else:
@@ -67,21 +68,21 @@ class DynamicNtk(rope.Rope):
         self, 'factor', self.factor is None, "None unless variant='hf'"
       )
 
-  def _stretch(self, length, numpy):
-    """s(l), in the array library given."""
+  def _excess(self, length, numpy):
+    """s(l) - 1, in the array library given."""
     factor = 1.0 if self.factor is None else self.factor
     excess = factor * ((length - self.train_len) / self.train_len)
-    return 1.0 + numpy.maximum(excess, 0.0)
+    return numpy.maximum(excess, 0.0)
 
   def _scaled(self, rotary_dim, context_len):
     length = self.train_len if context_len is None else context_len
-    stretch = float(self._stretch(float(length), np))
+    stretch = 1.0 + float(self._excess(float(length), np))
     theta = rope.ntk_theta(self.theta, stretch, rotary_dim)
     return rope.series(theta, rotary_dim), 1.0
 
   def drift(self, rotary_dim, length_bt):
     length = jnp.asarray(length_bt)[:, :, None].astype(jnp.float32)
-    log_stretch = jnp.log(self._stretch(length, jnp))
+    log_stretch = jnp.log1p(self._excess(length, jnp))
     power_f = np.arange(0, rotary_dim, 2) / (rotary_dim - 2)
     power_11f = power_f.astype(np.float32)[None, None, :]
     frequency_11f = self._series(rotary_dim).astype(np.float32)[None, None, :]

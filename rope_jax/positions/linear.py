@@ -1,6 +1,7 @@
 """Position interpolation (PI): every RoPE frequency divided by a factor."""
 
 import dataclasses
+import math
 
 from rope_jax.positions import base, rope
 
@@ -25,7 +26,7 @@ class Linear(rope.Rope):
 
   def __post_init__(self):
     super().__post_init__()
-    base.require(self, 'factor', self.factor >= 1, 'a number >= 1')
+    base.require(self, 'factor', 1 <= self.factor < math.inf, 'a number >= 1')
 
   def _scaled(self, rotary_dim, context_len):
     return self._series(rotary_dim) / self.factor, 1.0

@@ -1,6 +1,7 @@
 """NTK-aware scaling: a larger base, so that fast pairs keep their frequency."""
 
 import dataclasses
+import math
 
 from rope_jax.positions import base, rope
 
@@ -30,7 +31,7 @@ class Ntk(rope.Rope):
 
   def __post_init__(self):
     super().__post_init__()
-    base.require(self, 'factor', self.factor >= 1, 'a number >= 1')
+    base.require(self, 'factor', 1 <= self.factor < math.inf, 'a number >= 1')
 
   def _scaled(self, rotary_dim, context_len):
     theta = rope.ntk_theta(self.theta, self.factor, rotary_dim)

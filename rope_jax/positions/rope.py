@@ -50,7 +50,9 @@ class Rope(base.Position):
   pairing: str = 'half'
 
   def __post_init__(self):
-    base.require(self, 'theta', self.theta > 1, 'a base above 1, such as 1e4')
+    base.require(
+      self, 'theta', 1 < self.theta < math.inf, 'a base above 1, such as 1e4'
+    )
     base.require(self, 'fraction', 0 < self.fraction <= 1, 'a share in (0, 1]')
     base.require(
       self, 'pairing', self.pairing in PAIRINGS, f'one of {PAIRINGS}'

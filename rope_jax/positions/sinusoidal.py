@@ -1,6 +1,7 @@
 """Sinusoidal absolute encoding, added to the token embeddings."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -43,7 +44,9 @@ class Sinusoidal(base.Position):
   variant: str = 'paper'
 
   def __post_init__(self):
-    base.require(self, 'theta', self.theta > 1, 'a base above 1, such as 1e4')
+    base.require(
+      self, 'theta', 1 < self.theta < math.inf, 'a base above 1, such as 1e4'
+    )
     base.require(
       self, 'variant', self.variant in VARIANTS, f'one of {VARIANTS}'
     )

@@ -57,7 +57,7 @@ class Yarn(rope.Rope):
 
   def __post_init__(self):
     super().__post_init__()
-    base.require(self, 'factor', self.factor >= 1, 'a number >= 1')
+    base.require(self, 'factor', 1 <= self.factor < math.inf, 'a number >= 1')
     base.require(self, 'train_len', self.train_len > 0, 'a number of tokens')
     base.require(self, 'ramp', self.ramp in RAMPS, f'one of {RAMPS}')
     base.require(self, 'beta_slow', self.beta_slow > 0, 'a number > 0')

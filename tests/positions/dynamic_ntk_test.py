@@ -1,0 +1,164 @@
+"""Dynamic NTK: the paper's and HF's, by the length of each sequence."""
+
+import functools
+
+import hooks
+import jax
+import numpy as np
+import oracles
+import pytest
+
+from rope_jax import attention, positions
+
+
+def build(**fields):
+  defaults = {'theta': 1e4, 'train_len': 48}
+  return positions.build({'name': 'dynamic_ntk', **defaults, **fields})
+
+
+HF = {'variant': 'hf', 'factor': 2.0}
+
+
+@pytest.mark.parametrize('fields', [{}, HF])
+def test_attention_follows_the_length_of_each_row(rng, fields):
+  """Rows of one batch, one of them short of train_len and one beyond it."""
+  c = hooks.case(rng, top=40)
+  c.k_pos[1] = rng.permutation(300)[:7]
+  c.q_pos[1] = c.k_pos[1, 2:]
+  lengths = c.k_pos.max(axis=1) + 1
+  assert lengths[0] < 48 < lengths[1]
+
+  def frequency(which, row):
+    return oracles.dynamic_ntk_frequencies(
+      8, 1e4, 48, int(lengths[row]), fields.get('factor')
+    )
+
+  oracle = hooks.turning(c, frequency)
+  hooks.assert_attends(build(**fields), c, oracle=oracle, atol=2e-5)
+
+
+def test_golden_bases(golden):
+  for name, base in golden['dynamic_ntk_hf_base'].items():
+    factor, length = (
+      int(x[6:] if x[0] == 'f' else x[1:]) for x in name.split('_')
+    )
+    method = build(train_len=2048, variant='hf', factor=float(factor))
+    got, amplitude = method.frequencies(128, length)
+    want = oracles.rope_frequencies(128, base)
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+    assert amplitude == 1.0
+
+
+def test_printed_bases_of_the_reference():
+  """f=2 at twice the length gives 3.05 times the base and not 2.02."""
+  for factor, length, base in (
+    (2.0, 4096, 30527.7367),
+    (1.0, 4096, 20221.2617),
+    (4.0, 8192, 135401.973),
+  ):
+    method = build(train_len=2048, variant='hf', factor=factor)
+    second = method.frequencies(128, length)[0][1]
+    assert second ** (-128 / 2) == pytest.approx(base, rel=1e-8)
+
+
+def test_hf_with_factor_one_is_the_papers():
+  hf = build(variant='hf', factor=1.0)
+  for length in (10, 49, 700):
+    np.testing.assert_array_equal(
+      hf.frequencies(16, length)[0], build().frequencies(16, length)[0]
+    )
+
+
+def test_up_to_train_len_it_is_rope_and_beyond_it_ntk():
+  rope = oracles.rope_frequencies(16, 1e4)
+  for length in (None, 1, 48):
+    np.testing.assert_allclose(
+      build().frequencies(16, length)[0], rope, rtol=1e-14
+    )
+  ntk = oracles.ntk_frequencies(16, 1e4, 3.0)
+  np.testing.assert_allclose(build().frequencies(16, 144)[0], ntk, rtol=1e-12)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def drift(method, width, length_bt):
+  return method.drift(width, length_bt)
+
+
+@pytest.mark.parametrize('fields', [{}, HF, {'train_len': 3001}])
+def test_the_compiled_part_keeps_its_documented_bound(fields):
+  """Lengths from one token beyond train_len, where 1 + x loses x, to 16 x."""
+  method = build(**{'train_len': 4000, **fields})
+  train_len = method.train_len
+  length = train_len + np.array([0, 1, 2, 3, 7, 100, 2500, train_len])
+  length = np.append(length, 16 * train_len).astype(np.int32)
+  got = np.asarray(drift(method, 128, length[None]), np.float64)[0]
+  plain = method.frequencies(128)[0]
+  for row, l in zip(got, length, strict=True):
+    want = method.frequencies(128, int(l))[0] - plain
+    assert (np.abs(row - want) <= 4e-7 * np.abs(want)).all()
+
+
+def test_a_rotation_at_sixteen_times_the_length_keeps_the_bound(rng):
+  method = build(train_len=4000)
+  x = np.ones((1, 3, 1, 16), np.float32)
+  pos = np.array([[0, 12345, 63999]], np.int32)
+  got = hooks.rotate(method, x, pos, np.full((1, 1), 64000, np.int32))
+  plain = method.frequencies(16)[0]
+  frequency = method.frequencies(16, 64000)[0]
+  for i, p in enumerate(pos[0]):
+    want = oracles.rope(x[0, i, 0], int(p), frequency)
+    bound = 1e-6 + 2 * 4e-7 * p * np.abs(frequency - plain)
+    assert (np.abs(got[0, i, 0] - want) <= np.tile(bound, 2)).all()
+
+
+def test_packed_sequences_have_a_length_each(rng):
+  """A row of 30 + 100 tokens equals the two alone, under train_len=48."""
+  c = hooks.case(rng, b=1, t=130, s=130)
+  pos = np.concatenate([np.arange(30), np.arange(100)])[None].astype(np.int32)
+  segment = np.repeat([[7, 1000]], [30, 100], axis=1).astype(np.int32)
+  mask = attention.Mask(q_segment_bt=segment, k_segment_bs=segment)
+  packed = hooks.attend(build(), {}, c.q, c.k, c.v, pos, pos, mask=mask)
+  for cut in (slice(0, 30), slice(30, 130)):
+    arrays = (c.q[:, cut], c.k[:, cut], c.v[:, cut], pos[:, cut], pos[:, cut])
+    alone = hooks.attend(build(), {}, *arrays)
+    np.testing.assert_allclose(packed[:, cut], alone, atol=1e-5)
+
+
+def test_empty_places_of_a_cache_do_not_count_as_length(rng):
+  """Seven keys in a cache of 100 places are a context of seven tokens."""
+  c = hooks.case(rng, b=1, t=1, s=7)
+  c.k_pos = np.arange(7, dtype=np.int32)[None]
+  c.q_pos = c.k_pos[:, -1:]
+  alone = hooks.attend(build(), {}, c.q, c.k, c.v, c.q_pos, c.k_pos)
+  k, v = (np.pad(x, ((0, 0), (0, 93), (0, 0), (0, 0))) for x in (c.k, c.v))
+  mask = attention.Mask(
+    q_order_bt=np.full((1, 1), 6, np.int32), k_count_b=np.array([7])
+  )
+  at = np.arange(100, dtype=np.int32)[None]
+  cached = hooks.attend(build(), {}, c.q, k, v, c.q_pos, at, mask=mask)
+  np.testing.assert_allclose(cached, alone, atol=1e-6)
+
+
+def test_two_hyperparameters_in_one_process_do_not_mix():
+  hooks.order_matters_not(
+    {'name': 'dynamic_ntk', 'theta': 1e4, 'train_len': 64},
+    {'train_len': 700},
+    HF,
+    {'theta': 500.0},
+  )
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'train_len': 0}, 'train_len=0.*number of tokens'),
+    ({'train_len': None}, 'needs train_len'),
+    ({'variant': 'qwen'}, "variant='qwen'.*'paper', 'hf'"),
+    ({'variant': 'hf'}, r"factor=None.*>= 1 with variant='hf'"),
+    ({'variant': 'hf', 'factor': 0.5}, r'factor=0\.5.*>= 1'),
+    ({'factor': 2.0}, r"factor=2\.0.*None unless variant='hf'"),
+  ],
+)
+def test_a_field_out_of_range_is_named_with_its_value(fields, message):
+  with pytest.raises(ValueError, match=message):
+    build(**fields)

@@ -56,7 +56,7 @@ def attend(
       sequence; None derives it from positions and segments.
     k_length_bs: the same for the keys.
     heads: int32 [n], which heads these are, where only some are at hand.
-    total_heads: how many heads the layer has; None means n.
+    total_heads: how many heads the layer has; None means n. Goes with heads.
 
   Returns:
     [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
@@ -81,8 +81,23 @@ def attend(
   count = q_btnh.shape[2]
   if heads is None:
     heads = np.arange(count, dtype=np.int32)
+    if total_heads not in (None, count):
+      raise ValueError(
+        f'attend: {count} query heads of total_heads={total_heads}; give '
+        'heads, which of them these are.'
+      )
+  elif total_heads is None or heads.shape != (count,):
+    raise ValueError(
+      f'attend: heads {heads.shape} and total_heads={total_heads} for {count} '
+      'query heads; heads must be [n], and total_heads says out of how many.'
+    )
   if q_length_bt is None or k_length_bs is None:
-    length_bs = context_length(k_pos_bs, mask.k_segment_bs)
+    exist_bs = k_pos_bs
+    if mask.k_count_b is not None:  # A cache's empty places have no position.
+      at_1s = jnp.arange(k_bskh.shape[1], dtype=jnp.int32)[None]
+      exist_b1 = jnp.asarray(mask.k_count_b)[:, None]
+      exist_bs = jnp.where(at_1s < exist_b1, k_pos_bs, -1)
+    length_bs = context_length(exist_bs, mask.k_segment_bs)
     k_length_bs = length_bs if k_length_bs is None else k_length_bs
     if q_length_bt is None:
       q_length_bt = length_bs

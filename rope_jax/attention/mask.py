@@ -105,10 +105,12 @@ def context_length(pos_bs: Array, segment_bs: Array | None) -> jax.Array:
   if segment_bs is None:
     return jnp.max(pos_bs, axis=1, keepdims=True) + 1
   segment_bs = jnp.asarray(segment_bs)
-  count = segment_bs.shape[1] + 1
+  count = segment_bs.shape[1]
 
   def one(pos_s, segment_s):
-    longest = jax.ops.segment_max(pos_s, segment_s, num_segments=count)
-    return longest[segment_s] + 1
+    # Ids may be any integers: each is replaced by its rank in the row.
+    rank_s = jnp.searchsorted(jnp.sort(segment_s), segment_s)
+    longest = jax.ops.segment_max(pos_s, rank_s, num_segments=count)
+    return longest[rank_s] + 1
 
   return jax.vmap(one)(pos_bs, segment_bs)

@@ -161,12 +161,13 @@ def forward(
   dtype = jnp.dtype(config.dtype)
   scale = config.width**0.5 if config.scale_embed else 1.0
   x_btd = (weights['embed'][tokens_bt] * scale).astype(dtype)
-  done = []
-  for slot, position in enumerate(layout):
-    if position not in done:
-      done.append(position)
-      params = position_params(weights.get('position', {}), layout, slot, None)
-      x_btd = position.embed(params, x_btd, pos_bt)
+  done, tree = [], weights.get('position', {})
+  for slot, position in enumerate(layout):  # Each equal part runs once.
+    for index, part in enumerate(parts(position)):
+      if part not in done:
+        done.append(part)
+        params = tree.get(home(layout, slot, index), {}) if part.shared else {}
+        x_btd = part.embed(params, x_btd, pos_bt)
   context = _Context(
     pos_bt,
     context_length(pos_bt, segment_bt),

@@ -133,16 +133,13 @@ def position_params(
   tree: dict[str, Any],
   layout: Layout,
   slot: int,
-  pick: Callable[[jax.Array], jax.Array] | None,
+  pick: Callable[[jax.Array], jax.Array],
 ) -> Any:
-  """A slot's parameters for one layer: `pick` takes it out of a stack.
-
-  With no `pick`, only shared parameters are there (for `embed`).
-  """
+  """A slot's parameters for one layer: `pick` takes it out of a stack."""
   found = []
   for index, part in enumerate(parts(layout[slot])):
     params = tree.get(home(layout, slot, index), {})
     if not part.shared:
-      params = jax.tree.map(pick, params) if pick else {}
+      params = jax.tree.map(pick, params)
     found.append(params)
   return tuple(found) if isinstance(layout[slot], Compose) else found[0]

@@ -73,6 +73,9 @@ def default() -> config_dict.ConfigDict:
       },
       # Sizes of the mesh's axes; -1 takes the devices that are left.
       'mesh': {'data': -1, 'fsdp': 1, 'tensor': 1},
+      # Several processes: 'auto' where the cluster says who is who (TPU pods,
+      # Slurm), else the first one's HOST:PORT, their number and which this is.
+      'distributed': {'coordinator': '', 'processes': 0, 'process': -1},
       'eval': {
         'lengths': (128, 256, 512, 1024, 2048),  # Tokens in a window.
         'documents': 16,

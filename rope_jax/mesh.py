@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,22 +24,6 @@ _TENSOR = {
   'embed': 0,
   'unembed': 1,
 }
-
-
-def use_cpu_cores() -> None:
-  """Makes each CPU core a device, which is how small programs run fastest.
-
-  For entry points, before anything has asked JAX for a device; does nothing
-  if that is too late or if the user has set the number of CPU devices.
-  """
-  chosen = (
-    'JAX_NUM_CPU_DEVICES' in os.environ
-    or 'host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
-    or jax.config.jax_num_cpu_devices > 0
-  )
-  if not chosen:
-    with contextlib.suppress(RuntimeError):  # Too late: a backend is up.
-      jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
 
 
 def make_mesh(

@@ -37,6 +37,8 @@ FREE = (
   'train.step',
   'train.tensorboard',
 )
+# What a training run writes once it has begun.
+BEGUN = ('checkpoints', 'metrics.jsonl')
 PACKAGES = (
   'jax',
   'jaxlib',
@@ -76,7 +78,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def check_owner(
-  workdir: str | os.PathLike[str], config: Any, free: Iterable[str] = FREE
+  workdir: str | os.PathLike[str],
+  config: Any,
+  *,
+  free: Iterable[str] = FREE,
+  begun: Iterable[str] = BEGUN,
 ) -> None:
   """Checks that a folder is new, or belongs to this configuration.
 
@@ -84,6 +90,8 @@ def check_owner(
     workdir: a folder, which need not exist.
     config: a ConfigDict or a plain mapping.
     free: dotted names of fields and sections that may differ.
+    begun: files and folders that say that work was done there; a folder
+      without any of them is anybody's.
 
   Raises:
     ValueError: it belongs to another configuration; names each field that
@@ -97,11 +105,7 @@ def check_owner(
   folder = pathlib.Path(workdir)
   if folder.exists() and not folder.is_dir():
     raise ValueError(f'workdir={str(workdir)!r} is a file; name a folder.')
-  begun = [
-    name
-    for name in ('checkpoints', 'metrics.jsonl')
-    if (folder / name).exists()
-  ]
+  begun = [name for name in begun if (folder / name).exists()]
   path = folder / 'config.json'
   if not path.exists():
     if begun:
@@ -165,24 +169,34 @@ def _show(value: Any) -> str:
 
 
 def claim(
-  workdir: str | os.PathLike[str], config: Any, about: Mapping[str, Any]
+  workdir: str | os.PathLike[str],
+  config: Any,
+  about: Mapping[str, Any] | None = None,
+  *,
+  free: Iterable[str] = FREE,
+  begun: Iterable[str] = BEGUN,
 ) -> None:
   """Makes the folder this configuration's: config.json and versions.json.
 
   Args:
-    workdir: a folder that `check_owner` has passed.
+    workdir: a folder, made if absent.
     config: a ConfigDict or a plain mapping.
     about: what else versions.json is to hold; 'data' must not change.
+    free: as for `check_owner`.
+    begun: as for `check_owner`.
 
   Raises:
-    ValueError: the run was made with other training data.
+    ValueError: it belongs to another configuration, or the run was made with
+      other training data.
   """
+  begun = tuple(begun)
+  check_owner(workdir, config, free=free, begun=begun)
   folder = pathlib.Path(workdir)
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'versions.json'
-  now = {**versions(), **about}
+  now = {**versions(), **(about or {})}
   earlier = []
-  if path.exists() and (folder / 'checkpoints').exists():
+  if path.exists() and any((folder / name).exists() for name in begun):
     then = read_json(path)
     if then.get('data') != now.get('data'):
       raise ValueError(

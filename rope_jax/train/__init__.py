@@ -1,6 +1,6 @@
 """Training: a configuration and a folder in, trained weights out."""
 
-from rope_jax.train.inputs import build_sampler
+from rope_jax.train.inputs import build_corpus, build_sampler
 from rope_jax.train.load import load_weights, read_config
 from rope_jax.train.loop import Diverged, TrainResult, train
 from rope_jax.train.signals import Interrupted
@@ -9,6 +9,7 @@ __all__ = [
   'Diverged',
   'Interrupted',
   'TrainResult',
+  'build_corpus',
   'build_sampler',
   'load_weights',
   'read_config',

@@ -8,21 +8,20 @@ from typing import Any
 from rope_jax import data
 
 
-def build_sampler(
+def build_corpus(
   config: Any, workdir: str | os.PathLike[str] | None = None
-) -> tuple[data.Sampler, data.Tokenizer, str]:
-  """Loads, tokenises and packs the training text of a configuration.
+) -> tuple[data.Corpus, data.Tokenizer, str]:
+  """Loads and tokenises the training text of a configuration.
 
   Args:
     config: a whole configuration.
     workdir: where a BPE tokenizer is kept.
 
   Returns:
-    (sampler, tokenizer, a fingerprint of text and tokenizer).
+    (corpus, tokenizer, a fingerprint of text and tokenizer).
 
   Raises:
-    ValueError: an unknown data set or tokenizer, or no document of
-      train.train_len tokens.
+    ValueError: an unknown data set or tokenizer.
   """
   wanted = config.data
   documents = data.load_documents(
@@ -36,11 +35,18 @@ def build_sampler(
     wanted.tokenizer, train=documents, workdir=workdir
   )
   corpus = data.tokenize(documents, tokenizer)
-  sampler = data.Sampler(
+  return corpus, tokenizer, f'{documents.fingerprint}|{tokenizer.fingerprint()}'
+
+
+def build_sampler(config: Any, corpus: data.Corpus) -> data.Sampler:
+  """The batches of a configuration, whose order train.seed decides.
+
+  Raises:
+    ValueError: no document of the corpus has train.train_len tokens.
+  """
+  return data.Sampler(
     corpus,
     train_len=config.train.train_len,
     batch=config.train.batch,
     seed=config.train.seed,
   )
-  mark = f'{documents.fingerprint}|{tokenizer.fingerprint()}'
-  return sampler, tokenizer, mark

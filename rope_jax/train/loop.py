@@ -70,6 +70,7 @@ def train(
   workdir: str | os.PathLike[str],
   *,
   sampler: programs.Batches | None = None,
+  vocab: int | None = None,
   progress: bool = True,
 ) -> TrainResult:
   """Trains a configuration in a folder, from wherever it had got to.
@@ -81,8 +82,9 @@ def train(
     config: a whole configuration, see `rope_jax.config.default`.
     workdir: the run's folder: config.json, versions.json, metrics.jsonl,
       checkpoints/.
-    sampler: batches to use instead of those of config.data; its ids must be
-      those of the tokenizer that config.data names.
+    sampler: batches to use instead of those of config.data and train.seed.
+    vocab: with a sampler, how many ids there are; None is those of the
+      tokenizer that config.data names.
     progress: whether to show a bar, or lines where there is no terminal.
 
   Returns:
@@ -105,7 +107,7 @@ def train(
   )
   leader = jax.process_index() == 0
   with workdirs.alone(workdir) if leader else contextlib.nullcontext():
-    sampler, vocab, mark = _data(config, workdir, sampler)
+    sampler, vocab, mark = _data(config, workdir, sampler, vocab)
     shape = config_lib.model_config(config, vocab)
     program = programs.make_program(config, shape, layout, mesh)
     if leader:
@@ -125,12 +127,15 @@ def train(
   )
 
 
-def _data(config, workdir, sampler) -> tuple[programs.Batches, int, str]:
+def _data(
+  config: Any, workdir: Any, sampler: programs.Batches | None, vocab: int | None
+) -> tuple[programs.Batches, int, str]:
   if sampler is None:
-    sampler, tokenizer, mark = inputs.build_sampler(config, workdir)
-    return sampler, tokenizer.vocab, mark
-  tokenizer = data.make_tokenizer(config.data.tokenizer, workdir=workdir)
-  return sampler, tokenizer.vocab, 'given by the caller'
+    corpus, tokenizer, mark = inputs.build_corpus(config, workdir)
+    return inputs.build_sampler(config, corpus), tokenizer.vocab, mark
+  if vocab is None:
+    vocab = data.make_tokenizer(config.data.tokenizer, workdir=workdir).vocab
+  return sampler, vocab, 'given by the caller'
 
 
 class _Run:

@@ -106,7 +106,7 @@ def jit_program(
   def place(batches: Batches, step: int) -> Tree:
     if jax.process_count() == 1:
       return jax.device_put(batches.batch(step), rows)
-    return _place_parts(batches, step, rows, train.batch, train.train_len)
+    return _place_parts(batches, step, rows, (train.batch, train.train_len))
 
   return Program(
     init=jax.jit(
@@ -127,30 +127,29 @@ def jit_program(
 
 
 def _place_parts(
-  batches: Batches,
-  step: int,
-  sharding: NamedSharding,
-  rows: int,
-  train_len: int,
+  batches: Batches, step: int, sharding: NamedSharding, shape: tuple[int, int]
 ) -> Tree:
-  """A batch of which each process makes the rows that its devices hold."""
-  made: dict[int, dict[str, np.ndarray]] = {}
-  size = sharding.shard_shape((rows, train_len))[0]
+  """A batch of which each process makes the rows that its devices hold.
 
-  def part(index: tuple[slice, ...]) -> dict[str, np.ndarray]:
+  Asking for rows by where they lie, rather than for "this process's share",
+  holds for every order of devices and where a row is on several processes.
+  """
+  made: dict[int, dict[str, np.ndarray]] = {}
+  size = sharding.shard_shape(shape)[0]
+
+  def part(index: Any) -> dict[str, np.ndarray]:
     place = (index[0].start or 0) // size
     if place not in made:
-      made[place] = batches.batch(step, place, rows // size)
+      made[place] = batches.batch(step, place, shape[0] // size)
     return made[place]
 
-  indices = sharding.addressable_devices_indices_map((rows, train_len))
-  for index in indices.values():
-    part(index or (slice(0, rows),))
+  indices = sharding.addressable_devices_indices_map(shape)
+  names = list(part(next(iter(indices.values()))))
   return {
     name: jax.make_array_from_callback(
-      (rows, train_len), sharding, lambda index, name=name: part(index)[name]
+      shape, sharding, lambda index, name=name: part(index)[name]
     )
-    for name in next(iter(made.values()))
+    for name in names
   }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +32,12 @@ class State:
     optimizer: the state of the optax transformation.
   """
 
-  step: Array
+  step: Any
   weights: Weights
   optimizer: Any
 
 
-def learning_rate(train: Any, step: Array) -> jax.Array:
+def learning_rate(train: Any, step: Any) -> jax.Array:
   """Linear warmup, then a cosine down to a share of the peak.
 
   rate(i) = peak (i + 1) / warmup                              for i < warmup
@@ -161,7 +161,7 @@ def make_step(
     }
     updates, memory = optimizer.update(grads, state.optimizer, state.weights)
     weights = optax.apply_updates(state.weights, updates)
-    return State(state.step + 1, weights, memory), metrics
+    return State(state.step + 1, cast(Weights, weights), memory), metrics
 
   return step
 

@@ -1,0 +1,104 @@
+"""What an entry point sets up before JAX asks for its devices."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import sys
+from typing import Any
+
+import jax
+
+CACHE = '~/.cache/rope_jax/xla'
+# Where Linux shows a TPU, an NVIDIA or an AMD card to a process.
+_DEVICE_FILES = (
+  '/dev/accel*',
+  '/dev/vfio/[0-9]*',
+  '/dev/nvidia*',
+  '/dev/nvhost*',
+  '/dev/dxg',
+  '/dev/kfd',
+)
+
+
+def setup(config: Any = None) -> None:
+  """Prepares JAX for a run; entry points call it first, imports never do.
+
+  Quiets the plug-ins, keeps compiled programs on disk, makes each CPU core a
+  device, and joins the other processes of a distributed run.
+
+  Args:
+    config: a whole configuration, for its `distributed` section; None is one
+      process.
+
+  Raises:
+    ValueError: a `distributed` section that is not whole.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  if config is not None:
+    check_distributed(config.distributed)
+  use_cpu_alone()
+  use_cpu_cores()
+  keep_programs()
+  if config is not None:
+    join(config.distributed)
+
+
+def use_cpu_alone() -> None:
+  """Spares a machine without accelerators the plug-ins' search for them."""
+  if jax.config.jax_platforms or not sys.platform.startswith('linux'):  # pyright: ignore[reportAttributeAccessIssue]
+    return
+  if not any(glob.glob(pattern) for pattern in _DEVICE_FILES):
+    jax.config.update('jax_platforms', 'cpu')
+
+
+def use_cpu_cores() -> None:
+  """Makes each CPU core a device, which is how small programs run fastest.
+
+  Does nothing if a backend is up, or if the user has set their number with
+  JAX_NUM_CPU_DEVICES or XLA_FLAGS.
+  """
+  chosen = (
+    'host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
+    or jax.config.jax_num_cpu_devices > 0  # pyright: ignore[reportAttributeAccessIssue]
+  )
+  if not chosen and sys.platform.startswith('linux'):
+    with contextlib.suppress(RuntimeError):  # Too late: a backend is up.
+      jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+
+
+def keep_programs() -> None:
+  """Keeps compiled programs in JAX_COMPILATION_CACHE_DIR, or in `CACHE`."""
+  if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+    folder = os.path.expanduser(CACHE)
+    jax.config.update('jax_compilation_cache_dir', folder)
+
+
+def check_distributed(distributed: Any) -> None:
+  """Raises ValueError for a `distributed` section that is not whole."""
+  place = distributed.coordinator
+  processes, process = distributed.processes, distributed.process
+  if place in ('', 'auto'):
+    if processes or process != -1:
+      raise ValueError(
+        f'config.distributed.coordinator={place!r} with processes={processes} '
+        f"and process={process}: give the first process's HOST:PORT as "
+        'coordinator, or leave the other two alone.'
+      )
+  elif ':' not in place or processes < 1 or not 0 <= process < processes:
+    raise ValueError(
+      f'config.distributed has coordinator={place!r}, processes={processes}, '
+      f"process={process}; give the first process's HOST:PORT, the number of "
+      'processes, and which one this is, from 0 on.'
+    )
+
+
+def join(distributed: Any) -> None:
+  """Joins the other processes, if the section names any."""
+  if distributed.coordinator == 'auto':
+    jax.distributed.initialize()
+  elif distributed.coordinator:
+    jax.distributed.initialize(
+      distributed.coordinator, distributed.processes, distributed.process
+    )

@@ -1,6 +1,6 @@
 """Evaluation: one loss per document, position and context; then protocols."""
 
-from rope_jax.evaluate.measure import documents, measure, span
+from rope_jax.evaluate.cells import documents, measure, span
 from rope_jax.evaluate.nll import token_nll, windows_nll
 from rope_jax.evaluate.reduce import (
   ByPosition,

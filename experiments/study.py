@@ -1,0 +1,62 @@
+"""Runs a study: python -m experiments.study --config=... --workdir=... ."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+import time
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments import common
+from rope_jax import runtime
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
+)
+_WORKDIR = flags.DEFINE_string('workdir', None, "The study's folder.")
+_PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
+
+
+def run(
+  config: Any,
+  workdir: str,
+  *,
+  note: str = '',
+  command: str = '',
+  progress: bool = True,
+) -> dict[str, pathlib.Path]:
+  """Sets up JAX and runs a study; see `rope_jax.study.run`."""
+  runtime.setup(config)
+  from rope_jax import study
+
+  return study.run(
+    config, workdir, note=note, command=command, progress=progress
+  )
+
+
+def _main(argv: list[str]) -> int:
+  def study() -> None:
+    began = time.monotonic()
+    command = f'python -m experiments.study {shlex.join(sys.argv[1:])}'
+    paths = run(
+      _CONFIG.value,
+      _WORKDIR.value,
+      note=common.note(config_flags.get_config_filename(flags.FLAGS['config'])),
+      command=command,
+      progress=_PROGRESS.value,
+    )
+    print(paths['table'].read_text(encoding='utf-8'))
+    for path in paths.values():
+      print(path)
+    print(f'done in {(time.monotonic() - began) / 60:.1f} minutes')
+
+  return common.guarded('study', argv, study)
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  app.run(_main)

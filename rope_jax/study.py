@@ -1,0 +1,253 @@
+"""A study: trains every method and seed, measures all variants, reports."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rope_jax import config as config_lib
+from rope_jax import data, evaluate, metrics, report, train, workdir
+from rope_jax.evaluate import cells
+from rope_jax.evaluate.progress import bar
+from rope_jax.report.inputs import AS_TRAINED, POOLED
+
+Say = Callable[[str], None]
+
+
+def methods(config: Any) -> dict[str, Any]:
+  """The study's methods: name -> spec or layout of specs."""
+  found = config_lib.plain(config.methods)
+  if not found:
+    raise ValueError(
+      'config.methods is empty; a study trains at least one, such as '
+      "{'rope': {'name': 'rope', 'theta': 1e4}}."
+    )
+  return found
+
+
+def run_config(config: Any, method: str, seed: int) -> Any:
+  """The configuration of one of the study's trainings."""
+  one = config.copy_and_resolve_references()
+  with one.unlocked():
+    one.position = methods(config)[method]
+    one.train.seed = int(seed)
+  return one
+
+
+def run_dir(folder: pathlib.Path, method: str, seed: int) -> pathlib.Path:
+  """Where one training keeps its files."""
+  if not re.fullmatch(r'[A-Za-z0-9_.=+-]+', method):
+    raise ValueError(
+      f'config.methods has {method!r}: a method names a folder, so use '
+      'letters, digits and _ . = + - alone.'
+    )
+  return folder / 'runs' / method / f'seed_{seed}'
+
+
+def check(config: Any) -> None:
+  """Checks all that needs neither data nor a compiler."""
+  config_lib.check(config)
+  cells.check(config)
+  seeds = tuple(config.seeds)
+  if not seeds or len(set(seeds)) != len(seeds):
+    raise ValueError(
+      f'config.seeds={seeds!r} must be one or more different integers.'
+    )
+  shape = config_lib.model_config(config, vocab=2)
+  for method in methods(config):
+    run_dir(pathlib.Path(), method, 0)
+    shape.check(config_lib.layout(run_config(config, method, 0)))
+
+
+def run(
+  config: Any,
+  folder: str | pathlib.Path,
+  *,
+  note: str = '',
+  command: str = '',
+  say: Say = print,
+  progress: bool = True,
+) -> dict[str, pathlib.Path]:
+  """Runs a study, or what is left of it, and writes its report.
+
+  Args:
+    config: see `rope_jax.config.default`; `methods` and `seeds` say what is
+      trained, `variants` and `eval` what is measured.
+    folder: the study's workdir. What it holds is not done again.
+    note: the study's question, for the report: the config's docstring.
+    command: how to run it, for the report.
+    say: told what goes on, a line at a time.
+    progress: whether to draw progress bars.
+
+  Returns:
+    The paths of what was written, by name.
+
+  Raises:
+    ValueError: a configuration that cannot run, before any work is done.
+  """
+  check(config)
+  folder = pathlib.Path(folder)
+  workdir.check_owner(folder, config, begun=('runs',))
+  _, tokenizer, mark = train.build_corpus(config, folder)
+  chosen = evaluate.documents(config, tokenizer)
+  say(
+    f'{len(chosen)} documents of {evaluate.span(config)} tokens to measure on: '
+    f'{", ".join(d.id for d in chosen[:4])}, ...'
+  )
+  workdir.claim(folder, config, {'data': mark}, begun=('runs',))
+  pairs = [(m, int(s)) for m in methods(config) for s in config.seeds]
+  failures: list[str] = []
+  for index, (method, seed) in enumerate(pairs):
+    one = run_config(config, method, seed)
+    where = run_dir(folder, method, seed)
+    say(f'[{index + 1}/{len(pairs)}] {method}, seed {seed}')
+    trained = train.train(one, where, progress=progress)
+    with bar(f'{method}: measuring', show=progress) as tell:
+      skipped = evaluate.measure(
+        one,
+        trained.config,
+        trained.layout,
+        trained.weights,
+        chosen,
+        evaluate.Store(where / 'nll'),
+        step=trained.step,
+        progress=tell,
+      )
+    for cell in skipped:
+      text = f'{method}, {cell.variant}, {cell.length} tokens: {cell.reason}'
+      if text not in failures:
+        failures.append(text)
+  gathered = gather(config, folder, chosen)
+  return report.write_report(
+    folder,
+    report.StudyData(
+      title=_title(config, note),
+      question=note.strip(),
+      train_len=config.train.train_len,
+      command=command,
+      config=config_lib.plain(config),
+      versions=workdir.versions(),
+      caveats=caveats(config, chosen),
+      failures=failures,
+      **gathered,
+    ),
+  )
+
+
+def gather(
+  config: Any,
+  folder: pathlib.Path,
+  chosen: Sequence[data.EvalDocument],
+) -> dict[str, list[dict[str, Any]]]:
+  """Reads stores and metrics into the report's rows, seeds pooled and apart."""
+  lengths = [int(length) for length in config.eval.lengths]
+  names = [AS_TRAINED, *config_lib.plain(config.variants)]
+  byte_lengths = np.stack([d.bytes_per_token for d in chosen])
+  sizes = {'span': evaluate.span(config), 'longest': max(lengths)}
+  rows, positions, training = [], [], []
+  for method in methods(config):
+    stores = {
+      int(seed): evaluate.Store(run_dir(folder, method, seed) / 'nll')
+      for seed in config.seeds
+    }
+    for seed in stores:
+      path = run_dir(folder, method, seed) / 'metrics.jsonl'
+      training.append({'method': method, 'seed': seed, **_curve(path)})
+    for variant in names:
+      for length in lengths:
+        cells = {s: store.read(variant, length) for s, store in stores.items()}
+        cells = {s: cell for s, cell in cells.items() if cell is not None}
+        if not cells:
+          continue
+        key = {
+          'method': method,
+          'variant': variant,
+          'train_len': config.train.train_len,
+          'eval_len': length,
+        }
+        for protocol in config.eval.protocols:
+          sums = {
+            s: evaluate.sums(c, protocol, byte_lengths=byte_lengths, **sizes)
+            for s, c in cells.items()
+          }
+          for seed, one in sums.items():
+            rows.append(_row(key, protocol, evaluate.figure([one]), seed))
+          pooled = evaluate.figure(list(sums.values()))
+          rows.append(_row(key, protocol, pooled, POOLED))
+        found = evaluate.by_position(list(cells.values()))
+        positions.append(
+          {
+            'method': method,
+            'variant': variant,
+            'eval_len': length,
+            'seed': POOLED,
+            'position': found.position,
+            'nll': found.nll,
+            'stderr': found.stderr,
+          }
+        )
+  return {'rows': rows, 'by_position': positions, 'training': training}
+
+
+def _row(
+  key: Mapping[str, Any],
+  protocol: str,
+  figure: evaluate.Figure,
+  seed: int | str,
+) -> dict[str, Any]:
+  return {
+    **key,
+    'protocol': protocol,
+    'nll': figure.nll,
+    'stderr': figure.stderr,
+    'perplexity': figure.perplexity,
+    'bits_per_byte': figure.bits_per_byte,
+    'tokens': figure.tokens,
+    'documents': figure.documents,
+    'seed': seed,
+  }
+
+
+def _curve(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """A training curve out of metrics.jsonl."""
+  rows = metrics.read(path)
+  return {
+    name: np.array([row[name] for row in rows], float)
+    for name in ('step', 'tokens', 'loss', 'tokens_per_second')
+  }
+
+
+def _title(config: Any, note: str) -> str:
+  first = note.strip().splitlines()[:1]
+  return first[0].rstrip('.') if first else str(config.name)
+
+
+def caveats(config: Any, chosen: Sequence[data.EvalDocument]) -> list[str]:
+  """What a reader must know before quoting a number."""
+  seeds, groups = len(config.seeds), len({d.group for d in chosen})
+  found = [
+    f'{seeds} seed{"s" if seeds > 1 else ""} a method: '
+    + (
+      'the standard errors include the spread between seeds.'
+      if seeds > 1
+      else 'the standard errors are over documents alone and say nothing about '
+      'another initialisation or data order.'
+    ),
+    f'Measured on the first {evaluate.span(config):,} tokens of {len(chosen)} '
+    f'documents of {config.data.name} ({config.data.eval_split} split, '
+    f'{groups} groups); documents of one group may be alike, which makes standard errors '
+    'by document optimistic.',
+    f'{config.train.steps:,} steps of {config.train.batch} x '
+    f'{config.train.train_len} tokens: differences between methods may change '
+    'with longer training and larger models.',
+  ]
+  if config.data.tokenizer == 'bytes':
+    found.append(
+      'Tokens are bytes: lengths and perplexities are per byte and do not '
+      'compare with those of subword models; bits per byte do.'
+    )
+  return found

@@ -142,13 +142,13 @@ def gather(
   config: Any,
   folder: pathlib.Path,
   chosen: Sequence[data.EvalDocument],
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Any]:
   """Reads stores and metrics into the report's rows, seeds pooled and apart."""
   lengths = [int(length) for length in config.eval.lengths]
   names = [AS_TRAINED, *config_lib.plain(config.variants)]
   byte_lengths = np.stack([d.bytes_per_token for d in chosen])
   sizes = {'span': evaluate.span(config), 'longest': max(lengths)}
-  rows, positions, training = [], [], []
+  rows, positions, training, influence = [], [], [], {}
   for method in methods(config):
     stores = {
       int(seed): evaluate.Store(run_dir(folder, method, seed) / 'nll')
@@ -159,9 +159,9 @@ def gather(
       training.append({'method': method, 'seed': seed, **_curve(path)})
     for variant in names:
       for length in lengths:
-        cells = {s: store.read(variant, length) for s, store in stores.items()}
-        cells = {s: cell for s, cell in cells.items() if cell is not None}
-        if not cells:
+        read = {s: store.read(variant, length) for s, store in stores.items()}
+        found = {s: cell for s, cell in read.items() if cell is not None}
+        if not found:
           continue
         key = {
           'method': method,
@@ -172,25 +172,33 @@ def gather(
         for protocol in config.eval.protocols:
           sums = {
             s: evaluate.sums(c, protocol, byte_lengths=byte_lengths, **sizes)
-            for s, c in cells.items()
+            for s, c in found.items()
           }
           for seed, one in sums.items():
             rows.append(_row(key, protocol, evaluate.figure([one]), seed))
           pooled = evaluate.figure(list(sums.values()))
           rows.append(_row(key, protocol, pooled, POOLED))
-        found = evaluate.by_position(list(cells.values()))
+          if len(pooled.influence):
+            where = (method, variant, length, protocol)
+            influence[where] = pooled.influence
+        curve = evaluate.by_position(list(found.values()))
         positions.append(
           {
             'method': method,
             'variant': variant,
             'eval_len': length,
             'seed': POOLED,
-            'position': found.position,
-            'nll': found.nll,
-            'stderr': found.stderr,
+            'position': curve.position,
+            'nll': curve.nll,
+            'stderr': curve.stderr,
           }
         )
-  return {'rows': rows, 'by_position': positions, 'training': training}
+  return {
+    'rows': rows,
+    'by_position': positions,
+    'training': training,
+    'influence': influence,
+  }
 
 
 def _row(
@@ -239,8 +247,8 @@ def caveats(config: Any, chosen: Sequence[data.EvalDocument]) -> list[str]:
     ),
     f'Measured on the first {evaluate.span(config):,} tokens of {len(chosen)} '
     f'documents of {config.data.name} ({config.data.eval_split} split, '
-    f'{groups} groups); documents of one group may be alike, which makes standard errors '
-    'by document optimistic.',
+    f'{groups} groups); documents of one group may be alike, which makes '
+    'standard errors by document optimistic.',
     f'{config.train.steps:,} steps of {config.train.batch} x '
     f'{config.train.train_len} tokens: differences between methods may change '
     'with longer training and larger models.',

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rope_jax import model as model_lib
 from rope_jax.positions import Layout, Position, _traced
 
 Array = jax.Array | np.ndarray
+
+TOKENS_PER_CALL = 16384  # Of `token_nll`; bounds its memory.
 
 
 def check_reach(layout: Layout, length: int) -> None:
@@ -52,22 +55,19 @@ def traced_layout(
   return tuple(traced), {**rest, 'position': own} if own else rest
 
 
-def _sharding(weights: Any) -> NamedSharding:
-  """How a batch is laid out beside these weights: rows over the data axes."""
-  leaf = jax.tree.leaves(weights)[0]
-  found = getattr(leaf, 'sharding', None)
+def _rows_over(weights: Any) -> tuple[Mesh, tuple[str, ...]]:
+  """The mesh that the weights are on, and its axes that split rows."""
+  found = getattr(jax.tree.leaves(weights)[0], 'sharding', None)
   if isinstance(found, NamedSharding):
-    axes = tuple(a for a in ('data', 'fsdp') if a in found.mesh.axis_names)
-    return NamedSharding(found.mesh, PartitionSpec(axes))
-  device = jax.devices()[:1]
-  mesh = jax.sharding.Mesh(np.array(device), ('data',))
-  return NamedSharding(mesh, PartitionSpec('data'))
+    names = found.mesh.axis_names
+    return found.mesh, tuple(a for a in ('data', 'fsdp') if a in names)  # pyright: ignore[reportReturnType]
+  return Mesh(np.array(jax.devices()[:1]), ('data',)), ('data',)
 
 
 def rows_multiple(weights: Any) -> int:
   """A batch's rows must be a multiple of this to be spread over the mesh."""
-  sharding = _sharding(weights)
-  return int(np.prod([sharding.mesh.shape[a] for a in sharding.spec[0]]))
+  mesh, axes = _rows_over(weights)
+  return math.prod(mesh.shape[axis] for axis in axes)
 
 
 def windows_nll(
@@ -90,14 +90,15 @@ def windows_nll(
   length = windows_bt.shape[1] - 1
   check_reach(layout, length)
   layout, weights = traced_layout(config, layout, weights, length)
-  sharding = _sharding(weights['embed'])
+  mesh, axes = _rows_over(weights['embed'])
+  sharding = NamedSharding(mesh, PartitionSpec(axes))
   inputs, targets = (
     jax.make_array_from_callback(part.shape, sharding, part.__getitem__)
     for part in (windows_bt[:, :-1], windows_bt[:, 1:])
   )
   found = _compiled(config, layout, weights, inputs, targets)
   if not found.is_fully_addressable:
-    replicated = NamedSharding(sharding.mesh, PartitionSpec())
+    replicated = NamedSharding(mesh, PartitionSpec())
     found = jax.jit(lambda x: x, out_shardings=replicated)(found)
   return np.asarray(found, np.float32)
 
@@ -152,7 +153,7 @@ def token_nll(
     model = model_lib.with_layout(model, layout)
   _, weights = model_lib.split(model)
   step = rows_multiple(weights['embed'])
-  per_call = max(step, 16384 // tokens_bt.shape[1] // step * step)
+  per_call = max(step, TOKENS_PER_CALL // tokens_bt.shape[1] // step * step)
   found = []
   for first in range(0, len(tokens_bt), per_call):
     rows = tokens_bt[first : first + per_call].astype(np.int32)

@@ -39,6 +39,10 @@ class Figure:
     bits_per_byte: total bits / total bytes.
     tokens: targets counted, of one seed.
     documents: how many.
+    influence: float64, one entry a document and, with several seeds, a seed:
+      the vector whose norm is stderr. The norm of the difference of two is the
+      standard error of the difference, paired by document (and seed). Empty
+      where there is one document.
   """
 
   nll: float
@@ -47,6 +51,7 @@ class Figure:
   bits_per_byte: float
   tokens: int
   documents: int
+  influence: np.ndarray
 
 
 def sums(
@@ -108,24 +113,26 @@ def figure(runs: Sequence[Sums]) -> Figure:
   nll_d = np.mean([run.nll for run in runs], axis=0)
   total, documents = int(tokens.sum()), len(tokens)
   mean = nll_d.sum() / total
-  variance = math.nan
+  influence = np.zeros(0)
   if documents > 1:
-    residual_d = nll_d - mean * tokens
-    spread = documents / (documents - 1) * np.sum(residual_d**2)
-    variance = float(spread) / total**2
-  if len(runs) > 1:
-    means = [run.nll.sum() / total for run in runs]
-    variance += float(np.var(means, ddof=1)) / len(runs)
+    share_d = (nll_d - mean * tokens) / total
+    influence = share_d * math.sqrt(documents / (documents - 1))
+  seeds = len(runs)
+  if seeds > 1 and documents > 1:
+    mean_s = np.array([run.nll.sum() / total for run in runs])
+    apart_s = (mean_s - mean) / math.sqrt(seeds * (seeds - 1))
+    influence = np.concatenate([influence, apart_s])
   bits = nll_d.sum() / math.log(2) / max(int(byte_count.sum()), 1)
   with np.errstate(over='ignore'):
     perplexity = float(np.exp(mean))
   return Figure(
     nll=float(mean),
-    stderr=math.sqrt(variance) if variance >= 0 else math.nan,
+    stderr=float(np.linalg.norm(influence)) if documents > 1 else math.nan,
     perplexity=perplexity,
     bits_per_byte=float(bits),
     tokens=total,
     documents=documents,
+    influence=influence,
   )
 
 
@@ -144,15 +151,16 @@ class ByPosition:
   stderr: np.ndarray
 
 
-def by_position(cells: Sequence[Cell], bins: int = 64) -> ByPosition:
+def by_position(cells: Sequence[Cell], bins: int = 48) -> ByPosition:
   """Losses of non-overlapping windows by position, averaged over the seeds.
 
   Args:
     cells: one cell a seed, all of one variant and length.
-    bins: at most so many equal bins over the window.
+    bins: at most so many bins, whose widths grow geometrically.
   """
   length = cells[0].nll.shape[1]
-  edges = np.unique(np.linspace(0, length, min(bins, length) + 1).astype(int))
+  rising = np.geomspace(1, length, min(bins, length)).round().astype(int)
+  edges = np.unique(np.concatenate([[0], rising]))
   tables = []
   for cell in cells:
     whole = cell.start % length == 0

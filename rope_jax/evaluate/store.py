@@ -63,7 +63,7 @@ class Store:
     """The cell, or None where there is none (or it cannot be read)."""
     path = self._path(variant, length)
     try:
-      with np.load(path) as found:
+      with np.load(io.BytesIO(path.read_bytes())) as found:
         meta = json.loads(str(found['meta']))
         return Cell(found['document'], found['start'], found['nll'], meta)
     except FileNotFoundError:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 POOLED = 'all'  # `seed` of the row that pools every seed.
 AS_TRAINED = 'none'  # `variant` of the method as it was trained.
 
@@ -58,6 +60,10 @@ class StudyData:
     versions: package to version.
     caveats: sentences a reader must know before quoting a number.
     failures: what was skipped, each with its reason.
+    influence: (method, variant, eval_len, protocol) -> the vector whose norm
+      is the stderr of the pooled row, in nats: one entry a document (and a
+      seed), so that the norm of a difference of two is the standard error of
+      the paired difference. Where absent, errors add as if independent.
     command: the shell command that reproduces the study.
 
   Raises:
@@ -75,6 +81,7 @@ class StudyData:
   versions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   caveats: Sequence[str] = ()
   failures: Sequence[str] = ()
+  influence: Mapping[Any, np.ndarray] = dataclasses.field(default_factory=dict)
   command: str = ''
 
   def __post_init__(self):
@@ -152,11 +159,13 @@ class StudyData:
 class Value:
   """A measured number: value and standard error in one unit.
 
-  A diverged one (NaN or infinite loss) has value NaN.
+  A diverged one (NaN or infinite loss) has value NaN. `influence` is the
+  vector whose norm is the stderr, where it is known; see `StudyData`.
   """
 
   value: float
   stderr: float
+  influence: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
   @property
   def diverged(self) -> bool:
@@ -168,14 +177,16 @@ def cells(data: StudyData, protocol: str, unit: str) -> dict[Any, Value]:
   found = {}
   for row in data.rows:
     if row['seed'] == POOLED and row['protocol'] == protocol:
-      value = read(row, unit)
+      key = row['method'], row['variant'], int(row['eval_len'])
+      value = read(row, unit, data.influence.get((*key, protocol)))
       if value is not None:
-        key = row['method'], row['variant'], int(row['eval_len'])
         found[key] = value
   return found
 
 
-def read(row: Row, unit: str) -> Value | None:
+def read(
+  row: Row, unit: str, influence: np.ndarray | None = None
+) -> Value | None:
   """Reads a row in a unit; None where nothing was scored.
 
   The standard error is that of nll carried over to first order: times the
@@ -191,7 +202,11 @@ def read(row: Row, unit: str) -> Value | None:
   slope = {'nll': 1.0, 'perplexity': value}.get(unit)
   if slope is None:
     slope = value / nll if nll else 1.0
-  return Value(value, math.nan if stderr is None else stderr * slope)
+  return Value(
+    value,
+    math.nan if stderr is None else stderr * slope,
+    None if influence is None else influence * slope,
+  )
 
 
 def bits_per_nat(data: StudyData) -> float | None:

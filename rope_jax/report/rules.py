@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from rope_jax.report.inputs import (
   AS_TRAINED,
   UNITS,
@@ -13,9 +15,9 @@ from rope_jax.report.inputs import (
   times,
 )
 
-# A difference is claimed above this many standard errors of it. The errors of
-# the two sides are added as if independent: the documents are the same on both
-# sides, but the pairing is not in the rows, so this is the cautious side.
+# A difference is claimed above this many standard errors of it. It is paired
+# by document where the study says how each document weighs in (`influence`);
+# else the errors of the two sides are added as if independent.
 SURE = 2.0
 _NAMED = 5  # Names a sentence lists at most.
 
@@ -50,8 +52,20 @@ def findings(data: StudyData, protocol: str | None = None) -> list[str]:
 def differ(a: Value, b: Value) -> tuple[float, float, bool]:
   """(a - b, its standard error, whether it can be told from zero)."""
   gap = a.value - b.value
-  stderr = math.hypot(a.stderr, b.stderr)
+  stderr = _combined((1.0, a), (-1.0, b))
   return gap, stderr, abs(gap) > SURE * stderr  # False where stderr is NaN.
+
+
+def _combined(*terms: tuple[float, Value]) -> float:
+  """The standard error of a sum of values times factors."""
+  vectors = [v.influence for _, v in terms if v.influence is not None]
+  if len(vectors) == len(terms) and len({len(v) for v in vectors}) == 1:
+    total = sum(
+      factor * vector
+      for (factor, _), vector in zip(terms, vectors, strict=True)
+    )
+    return float(np.linalg.norm(total))
+  return math.hypot(*(factor * value.stderr for factor, value in terms))
 
 
 def mended(trained: Value, broken: Value, fixed: Value) -> tuple[float, float]:
@@ -65,16 +79,15 @@ def mended(trained: Value, broken: Value, fixed: Value) -> tuple[float, float]:
     fixed: the variant, at the longer length.
 
   Returns:
-    (share, standard error to first order, the three errors independent).
+    (share, standard error to first order).
   """
   rise = broken.value - trained.value
   share = (broken.value - fixed.value) / rise
-  slopes = (
-    (fixed.value - trained.value) / rise**2 * broken.stderr,
-    1 / rise * fixed.stderr,
-    share / rise * trained.stderr,
+  return share, _combined(
+    ((fixed.value - trained.value) / rise**2, broken),
+    (-1 / rise, fixed),
+    (share / rise, trained),
   )
-  return share, math.hypot(*slopes)
 
 
 def show(value: Value) -> str:

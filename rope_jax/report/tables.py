@@ -109,7 +109,12 @@ def notes(data: StudyData) -> list[str]:
     f'± is one standard error, {spread}. Bold: lowest of its column. '
     'diverged: the loss is not finite. '
     f'{MISSING}: not measured. A difference below two standard errors is '
-    'called not distinguishable, the errors added as if independent.'
+    'called not distinguishable'
+    + (
+      '; differences are paired by document.'
+      if data.influence
+      else ', the errors added as if independent.'
+    )
   ]
 
 

@@ -60,6 +60,10 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['rope_jax', 'rope_jax.*']),
+  package_data={
+    'rope_jax': ['targets/*'],
+    'rope_jax.report': ['*.html', '*.css', '*.js'],
+  },
   install_requires=CORE,
   extras_require=EXTRAS,
 )

@@ -7,6 +7,8 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+from absl import flags, logging
+
 
 def note(config_file: str | None) -> str:
   """The docstring of a config file: its lab note."""
@@ -28,6 +30,8 @@ def guarded(name: str, argv: list[str], run: Callable[[], None]) -> int:
     The exit code: 0, 2 for a mistake of the user's, 1 for a training that
     diverged.
   """
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # Libraries tell a lot at INFO.
   if len(argv) > 1:
     print(f'{name}: no such argument: {" ".join(argv[1:])}', file=sys.stderr)
     return 2

@@ -10,6 +10,15 @@ import oracles
 
 from rope_jax import attention, positions
 
+# Tiny programs run once: compiling them plainly takes half the time.
+jit = functools.partial(
+  jax.jit,
+  compiler_options={
+    'xla_backend_optimization_level': 0,
+    'xla_llvm_disable_expensive_passes': True,
+  },
+)
+
 
 def case(rng, *, b=2, t=5, s=7, n=4, k=2, h=8, top=5000):
   """Random inputs of `attend`: grouped heads, and scattered positions that
@@ -23,7 +32,7 @@ def case(rng, *, b=2, t=5, s=7, n=4, k=2, h=8, top=5000):
   )
 
 
-@functools.partial(jax.jit, static_argnames=('position', 'how'))
+@functools.partial(jit, static_argnames=('position', 'how'))
 def attend(position, params, q, k, v, q_pos, k_pos, how='naive', **others):
   return attention.attend(
     position, params, q, k, v, q_pos_bt=q_pos, k_pos_bs=k_pos, how=how, **others
@@ -83,7 +92,7 @@ def biases(position, params, q_pos, k_pos, **others):
   return np.asarray(position.bias(params, q, k, at))
 
 
-@functools.partial(jax.jit, static_argnames='position')
+@functools.partial(jit, static_argnames='position')
 def rotate(position, x, pos, length):
   """What `rotate` makes of queries x [b, t, n, h] at pos [b, t]."""
   at = positions.Places(

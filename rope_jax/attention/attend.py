@@ -78,7 +78,8 @@ def attend(
   if how not in HOWS:
     raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
   mask = Mask() if mask is None else mask
-  count = q_btnh.shape[2]
+  queries, keys, count = q_btnh.shape[1], k_bskh.shape[1], q_btnh.shape[2]
+  order_bt = mask.order(queries, keys)
   if heads is None:
     heads = np.arange(count, dtype=np.int32)
     if total_heads not in (None, count):
@@ -114,9 +115,7 @@ def attend(
     heads=heads,
     total_heads=total_heads or count,
   )
-  queries, keys = q_btnh.shape[1], k_bskh.shape[1]
   inputs = scores.prepare(position, params, q_btnh, k_bskh, v_bskh, places)
-  order_bt = mask.order(queries, keys)
   if how == 'auto':
     how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
   if how == 'naive':

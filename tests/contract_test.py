@@ -1,0 +1,335 @@
+"""What every positional method must keep, whichever it is.
+
+A new file in rope_jax/positions is picked up by name; it needs one line in
+EXAMPLES, a spec that is small enough for rows of 75 tokens.
+"""
+
+import functools
+import importlib
+import pickle
+
+import hooks
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from rope_jax import attention, model, positions
+
+attend_module = importlib.import_module('rope_jax.attention.attend')
+
+# Reaches beyond what it was trained for, where a method has such a notion.
+EXAMPLES = {
+  'alibi': {},
+  'dynamic_ntk': {'theta': 1e4, 'train_len': 16},
+  'learned': {'train_len': 128},
+  'linear': {'theta': 1e4, 'factor': 4.0},
+  'nope': {},
+  'ntk': {'theta': 1e4, 'factor': 4.0},
+  'rope': {'theta': 1e4, 'pairing': 'interleaved'},
+  'sinusoidal': {},
+  't5': {'max_distance': 40},
+  'yarn': {'theta': 1e4, 'factor': 4.0, 'train_len': 16},
+}
+ROPE = {'name': 'rope', 'theta': 1e4}
+COMPOSED = {
+  'half_rope+alibi': [{**ROPE, 'fraction': 0.5}, {'name': 'alibi'}],
+  'sinusoidal+t5': [{'name': 'sinusoidal'}, {'name': 't5'}],
+  'learned+t5': [{'name': 'learned', 'train_len': 128}, {'name': 't5'}],
+}
+N, H, D = 4, 8, 32
+
+
+def build(name):
+  if name in COMPOSED:
+    return positions.build({'name': 'compose', 'parts': COMPOSED[name]})
+  if name not in EXAMPLES:
+    pytest.fail(
+      f'rope_jax/positions/{name}.py has no example: add its spec (the fields '
+      'after name) to EXAMPLES in tests/contract_test.py.'
+    )
+  return positions.build({'name': name, **EXAMPLES[name]})
+
+
+@pytest.fixture(params=[*positions.names(), *COMPOSED])
+def method(request):
+  return build(request.param)
+
+
+@functools.cache
+def params_of(method):
+  drawn = method.init(jax.random.key(1), heads=N, head_dim=H, model_dim=D)
+  return jax.tree.map(lambda x: 3 * x, drawn)  # Large enough to be seen.
+
+
+def run(method, params, x, pos, length=None, how='naive'):
+  """Every hook once: the input, then attention with grouped heads."""
+  x = method.embed(params, x, pos)
+  b, t, _ = x.shape
+  return attention.attend(
+    method,
+    params,
+    x.reshape(b, t, N, H),
+    x[..., : D // 2].reshape(b, t, N // 2, H),
+    x[..., D // 2 :].reshape(b, t, N // 2, H),
+    q_pos_bt=pos,
+    k_pos_bs=pos,
+    q_length_bt=length,
+    k_length_bs=length,
+    how=how,
+  )
+
+
+jitted = hooks.jit(run, static_argnums=(0,), static_argnames=('how',))
+
+
+def tokens(t=6, b=8):
+  """Inputs [b, t, d] at rising, gappy positions that differ by row."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(b, t, D)).astype(np.float32)
+  gaps = rng.integers(1, 8 if t < 10 else 2, (b, t))
+  return x, (np.cumsum(gaps, axis=1) - gaps[:, :1]).astype(np.int32)
+
+
+def test_every_method_has_an_example_and_every_example_a_method():
+  assert set(EXAMPLES) == set(positions.names())
+
+
+def test_a_spec_builds_the_same_method_again(method):
+  assert positions.build(positions.spec(method)) == method
+  assert positions.build(dict(positions.spec(method))) == method
+
+
+def test_equal_by_value_hashable_readable_frozen_and_pickled(method):
+  again = positions.build(positions.spec(method))
+  assert again is not method
+  assert (again == method, hash(again)) == (True, hash(method))
+  assert repr(again) == repr(method)
+  assert pickle.loads(pickle.dumps(method)) == method
+  field = next(iter(method.__dataclass_fields__), 'anything')
+  with pytest.raises(AttributeError):
+    setattr(method, field, 1)
+
+
+def test_an_equal_instance_does_not_trace_again(method):
+  traces = []
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def program(method, x):
+    traces.append(method)
+    return x
+
+  for _ in range(2):
+    program(positions.build(positions.spec(method)), 0)
+  assert len(traces) == 1
+
+
+def test_shapes_and_dtypes(method):
+  x, pos = tokens()
+  params = params_of(method)
+  for leaf in jax.tree.leaves(params):
+    assert leaf.dtype == jnp.float32
+  for dtype in (jnp.float32, jnp.bfloat16):
+    out = jax.eval_shape(
+      functools.partial(run, method, params), x.astype(dtype), pos
+    )
+    assert (out.shape, out.dtype) == ((8, 6, N, H), dtype)
+  half = jnp.zeros((8, 6, N, H), jnp.bfloat16)
+  places = positions.Places(pos, pos, pos, pos, np.arange(N), N)
+  bias = jax.eval_shape(method.bias, params, half, half, places)
+  assert bias is None or bias.dtype == jnp.float32
+
+
+def test_jit_eager_vmap_shard_map_and_pmap_agree(method):
+  x, pos = tokens()
+  params = params_of(method)
+  want = jitted(method, params, x, pos)
+  assert np.isfinite(want).all()
+  go = functools.partial(run, method, params)
+  np.testing.assert_allclose(go(x, pos), want, atol=2e-6)
+  mapped = hooks.jit(jax.vmap(lambda x, p: go(x[None], p[None])[0]))
+  np.testing.assert_allclose(mapped(x, pos), want, atol=2e-6)
+  mesh = jax.make_mesh(
+    (8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  data, whole = PartitionSpec('data'), PartitionSpec()
+  sharded = hooks.jit(
+    jax.shard_map(
+      functools.partial(run, method),
+      mesh=mesh,
+      in_specs=(whole, data, data),
+      out_specs=data,
+    )
+  )
+  np.testing.assert_allclose(sharded(params, x, pos), want, atol=2e-6)
+  by_device = jax.pmap(functools.partial(run, method), in_axes=(None, 0, 0))
+  got = by_device(params, x[:, None], pos[:, None])[:, 0]
+  np.testing.assert_allclose(got, want, atol=2e-6)
+
+
+def check_blockwise(method, monkeypatch, t):
+  monkeypatch.setattr(attend_module, 'BLOCK', 8)
+  x, pos = tokens(t=t, b=1)
+  params = params_of(method)
+  direction = np.random.default_rng(1).normal(size=(1, t, N, H))
+
+  @functools.partial(hooks.jit, static_argnums=2)
+  def both(params, x, how):
+    def loss(params, x):
+      out = run(method, params, x, pos, how=how)
+      return (out * direction).sum(), out
+
+    return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, x)
+
+  (_, want), want_grads = both(params, x, 'naive')
+  (_, got), got_grads = both(params, x, 'blockwise')
+  np.testing.assert_allclose(got, want, atol=3e-6)
+  for a, b in zip(
+    jax.tree.leaves(got_grads), jax.tree.leaves(want_grads), strict=True
+  ):
+    assert np.isfinite(b).all()
+    np.testing.assert_allclose(a, b, atol=2e-5 * max(1, np.abs(b).max()))
+  for leaf in jax.tree.leaves(want_grads[0]):
+    assert np.abs(leaf).max() > 0  # The method's own parameters do learn.
+
+
+def test_blockwise_equals_naive_in_values_and_gradients(method, monkeypatch):
+  """Three blocks, the last one part-filled."""
+  check_blockwise(method, monkeypatch, t=21)
+
+
+@pytest.mark.parametrize('name', ['dynamic_ntk', 'half_rope+alibi', 't5'])
+def test_blockwise_equals_naive_where_blocks_share_a_stripe(name, monkeypatch):
+  """Ten blocks in five stripes, the last block and stripe part-filled."""
+  check_blockwise(build(name), monkeypatch, t=75)
+
+
+def test_scores_ignore_a_shift_exactly_if_the_method_says_so(method):
+  x, pos = tokens()
+  params = params_of(method)
+  length = pos.max(axis=1, keepdims=True) + 1
+  here = jitted(method, params, x, pos, length)
+  there = jitted(method, params, x, pos + 50, length)
+  moved = np.abs(here - there).max()
+  assert moved < 5e-5 if method.relative else moved > 1e-2
+
+
+def test_any_tile_of_rows_and_heads_is_that_part_of_the_whole(method):
+  """Rows 2 and 5 of heads 2 and 3, placed by their order among the keys."""
+  x, pos = tokens()
+  params, rows, heads = params_of(method), np.array([2, 5]), np.array([2, 3])
+  want = jitted(method, params, x, pos)[:, rows][:, :, heads]
+
+  @hooks.jit
+  def tile(params, x):
+    y = method.embed(params, x, pos)
+    length = pos.max(axis=1, keepdims=True) + 1
+    return attention.attend(
+      method,
+      params,
+      y.reshape(8, 6, N, H)[:, rows][:, :, heads],
+      y[..., H : 2 * H].reshape(8, 6, 1, H),
+      y[..., -H:].reshape(8, 6, 1, H),
+      q_pos_bt=pos[:, rows],
+      k_pos_bs=pos,
+      q_length_bt=length,
+      k_length_bs=length,
+      mask=attention.Mask(q_order_bt=rows[None].astype(np.int32)),
+      heads=heads,
+      total_heads=N,
+    )
+
+  np.testing.assert_allclose(tile(params, x), want, atol=2e-6)
+
+
+def test_bfloat16_far_away_is_near_float32(method):
+  """At position 100,000, where a phase in bfloat16 would be hundreds of
+  radians off; a relative method must give what it gives near zero."""
+  if method.reach is not None:
+    pytest.skip(f'defined below position {method.reach} alone')
+  x, pos = tokens()
+  x = np.asarray(x.astype(jnp.bfloat16), np.float32)
+  params = params_of(method)
+  length = pos.max(axis=1, keepdims=True) + 1
+  far = pos + 100_000
+  want = jitted(method, params, x, pos if method.relative else far, length)
+  got = jitted(method, params, x.astype(jnp.bfloat16), far, length)
+  assert got.dtype == jnp.bfloat16
+  got = np.asarray(got, np.float32)
+  error = np.sqrt(np.mean((got - want) ** 2) / np.mean(np.square(want)))
+  assert error < 0.02
+
+
+# Through a whole decoder.
+
+CONFIG = model.ModelConfig(
+  vocab=40,
+  layers=1,
+  width=D,
+  heads=N,
+  kv_heads=2,
+  mlp_dim=16,
+  tie_embeddings=False,
+)
+
+
+def forward(method, weights, ids, pos, segment=None):
+  return model.forward(CONFIG, (method,), weights, ids, pos, segment)
+
+
+logits = hooks.jit(forward, static_argnums=0)
+
+
+@functools.cache
+def weights_of(method):
+  rng = np.random.default_rng(2)
+  shapes = jax.eval_shape(
+    lambda: model.init_weights(jax.random.key(2), CONFIG, (method,))
+  )
+  return jax.tree.map(
+    lambda x: (rng.normal(size=x.shape) * 0.2).astype(np.float32), shapes
+  )
+
+
+def test_no_output_sees_a_later_input_by_gradients(method):
+  """Every id occurs once, so the rows of the embedding are the inputs."""
+  ids = np.random.default_rng(3).permutation(40)[None, :20]
+  pos = np.arange(20, dtype=np.int32)[None]
+
+  @hooks.jit
+  def gradients(weights, i):
+    def output(embed):
+      out = forward(method, {**weights, 'embed': embed}, ids, pos)
+      return (out[0, i] * np.arange(40)).sum()
+
+    return jax.grad(output)(weights['embed'])
+
+  for i in (0, 7, 19):
+    got = np.abs(gradients(weights_of(method), i)[ids[0]]).max(axis=-1)
+    np.testing.assert_array_equal(got[i + 1 :], 0)
+    assert (got[: i + 1] > 0).all()
+
+
+def test_documents_packed_in_a_row_equal_documents_alone(method):
+  """3, 21 and 12 tokens: dynamic NTK's train_len of 16 lies between them."""
+  lengths = (3, 21, 12)
+  rng = np.random.default_rng(4)
+  documents = [rng.integers(0, 40, n) for n in lengths]
+  alone = np.zeros((3, 21), np.int32)
+  pos = np.zeros((3, 21), np.int32)
+  for row, (ids, n) in enumerate(zip(documents, lengths, strict=True)):
+    alone[row, :n], pos[row, :n] = ids, np.arange(n)
+  want = logits(method, weights_of(method), alone, pos)
+  packed = logits(
+    method,
+    weights_of(method),
+    np.concatenate(documents)[None],
+    np.concatenate([np.arange(n) for n in lengths])[None].astype(np.int32),
+    np.repeat([5, 1, 9], lengths)[None].astype(np.int32),
+  )
+  start = 0
+  for row, n in enumerate(lengths):
+    got = packed[0, start : start + n]
+    np.testing.assert_allclose(got, want[row, :n], atol=2e-5)
+    start += n

@@ -18,7 +18,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, "The run's folder.")
 _PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
 
 
-def run(config: Any, workdir: str, *, progress: bool = True) -> Any:
+def run(config: Any, workdir: Any, *, progress: bool = True) -> Any:
   """Sets up JAX and trains; see `rope_jax.train.train`.
 
   Args:

@@ -145,17 +145,19 @@ class Checkpoints:
     bad = []
     for step in reversed(self.steps()):
       path = self.folder / str(step)
-      why, found = '', None
+      why, found, about = '', {}, {}
       try:
         if jax.process_index() == 0:
           _check_seal(path)
         about = self.about(step)
         with _quiet():
-          found = self._manager().load_checkpointables(step, dict(targets))
+          found = dict(
+            self._manager().load_checkpointables(step, dict(targets))
+          )
       except Exception as error:
         why = f'{type(error).__name__}: {error}'.splitlines()[0][:300]
       if _all_agree(not why):
-        return step, dict(found), about
+        return step, found, about
       bad.append(f'{path} ({why or "damaged, says another process"})')
       log.warning(
         'checkpoint %s is damaged (%s); falling back to the one before it',
@@ -178,9 +180,9 @@ class Checkpoints:
     if self._open is None:
       from orbax.checkpoint import v1 as ocp
 
-      policies = ocp.training.preservation_policies
+      policy: Any = ocp.training.preservation_policies.LatestN(self._keep)
       self._open = ocp.training.Checkpointer(
-        self.folder, preservation_policy=policies.LatestN(self._keep)
+        str(self.folder), preservation_policy=policy
       )
     return self._open
 

@@ -14,11 +14,14 @@ from rope_jax import positions
 from rope_jax.model import ModelConfig
 
 
-def default() -> config_dict.ConfigDict:
+def default() -> Any:
   """A new experiment's configuration, to be filled in by a config file.
 
   `position` is None: a config names its method (one spec, or a tuple of specs
   as a layout over the layers).
+
+  Returns:
+    A ConfigDict (typed Any, since its fields are attributes).
   """
   placeholder = config_dict.placeholder
   return config_dict.ConfigDict(

@@ -27,7 +27,7 @@ _TENSOR = {
 
 
 def make_mesh(
-  sizes: Any, rows: int, devices: Sequence[jax.Device] | None = None
+  sizes: Any, rows: int, devices: Sequence[Any] | None = None
 ) -> Mesh:
   """The mesh with axes data, fsdp and tensor.
 

@@ -110,7 +110,9 @@ def jit_program(
 
   return Program(
     init=jax.jit(
-      lambda: steps.init_state(train, shape, layout), out_shardings=shardings
+      lambda: steps.init_state(train, shape, layout),
+      out_shardings=shardings,
+      compiler_options=_quickly(mesh),
     ),
     step=jax.jit(
       steps.make_step(train, shape, layout),
@@ -124,6 +126,14 @@ def jit_program(
     load=lambda state: state,
     devices=mesh.size,
   )
+
+
+def _quickly(mesh: Mesh) -> dict[str, int] | None:
+  """Options for a program that runs once: on CPU, LLVM takes ten times as long
+  to optimise the random numbers of a small model (12 s) as to draw them."""
+  if mesh.devices.flat[0].platform != 'cpu':
+    return None
+  return {'xla_backend_optimization_level': 0}
 
 
 def _place_parts(
@@ -199,7 +209,10 @@ def pmap_program(
 
   return Program(
     init=lambda: load(
-      jax.jit(lambda: steps.init_state(train, shape, layout))()
+      jax.jit(
+        lambda: steps.init_state(train, shape, layout),
+        compiler_options=_quickly(mesh),
+      )()
     ),
     step=jax.pmap(
       steps.make_step(train, shape, layout, axis='device'),

@@ -54,7 +54,7 @@ def default() -> Any:
         'scan': True,
         'attention': 'auto',
       },
-      'position': {},
+      'position': None,
       'train': {
         'train_len': 128,  # Tokens in a training row.
         'batch': 32,  # Rows in an optimizer step, over all devices.
@@ -127,8 +127,12 @@ def fingerprint(config: Any, leave_out: Iterable[str] = ()) -> str:
   Args:
     config: a ConfigDict or a plain mapping.
     leave_out: dotted names that do not count.
+
+  Example:
+    >>> fingerprint({'a': 1e4, 'b': 2}) == fingerprint({'b': 2.0, 'a': 10000})
+    True
   """
-  tree = plain(config)
+  tree = _by_value(plain(config))
   for name in leave_out:
     *path, last = name.split('.')
     node = tree
@@ -137,6 +141,17 @@ def fingerprint(config: Any, leave_out: Iterable[str] = ()) -> str:
     node.pop(last, None)
   text = json.dumps(tree, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _by_value(value: Any) -> Any:
+  """Whole floats as integers: 1e4 and 10000 are one hyperparameter."""
+  if isinstance(value, dict):
+    return {k: _by_value(v) for k, v in value.items()}
+  if isinstance(value, list):
+    return [_by_value(v) for v in value]
+  if isinstance(value, float) and value.is_integer():
+    return int(value)
+  return value
 
 
 def check(config: Any) -> None:

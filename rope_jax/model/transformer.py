@@ -94,11 +94,12 @@ def with_layout(model: Transformer, layout: Layout) -> Transformer:
       f'with {_shapes(have)}. Read it under a method that learns nothing, or '
       'train the model with this one.'
     )
+  rest = {k: v for k, v in weights.items() if k != 'position'}
+  tree = {**rest, 'position': kept} if kept else rest
   other = nnx.clone(model)
   other.layout = layout
-  graph, _ = split(other)
-  rest = {k: v for k, v in weights.items() if k != 'position'}
-  return merge(graph, {**rest, 'position': kept} if kept else rest)
+  other.weights = nnx.data(jax.tree.map(nnx.Param, tree))
+  return other
 
 
 def _shapes(tree: Any) -> Any:

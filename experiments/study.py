@@ -17,7 +17,7 @@ from rope_jax import runtime
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
 )
-_WORKDIR = flags.DEFINE_string('workdir', None, "The study's folder.")
+_WORKDIR = flags.DEFINE_string('workdir', '', "The study's folder.")
 _PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
 
 
@@ -38,7 +38,9 @@ def run(
   )
 
 
-def _main(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:
+  """Runs the study of the flags and prints its tables."""
+
   def study() -> None:
     began = time.monotonic()
     command = f'python -m experiments.study {shlex.join(sys.argv[1:])}'
@@ -59,4 +61,4 @@ def _main(argv: list[str]) -> int:
 
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(_main)
+  app.run(main)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
 from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
 
+from experiments import common
 from rope_jax import runtime
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
 )
-_WORKDIR = flags.DEFINE_string('workdir', None, "The run's folder.")
+_WORKDIR = flags.DEFINE_string('workdir', '', "The run's folder.")
 _PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
 
 
-def run(config: Any, workdir: Any, *, progress: bool = True) -> Any:
+def run(config: Any, workdir: str, *, progress: bool = True) -> Any:
   """Sets up JAX and trains; see `rope_jax.train.train`.
 
   Args:
@@ -36,34 +35,17 @@ def run(config: Any, workdir: Any, *, progress: bool = True) -> Any:
 
 
 def main(argv: list[str]) -> int:
-  """Runs, and tells a user's mistake in one line without a traceback."""
-  if len(argv) > 1:
-    print(f'train: no such argument: {" ".join(argv[1:])}', file=sys.stderr)
-    return 2
-  try:
+  """Trains what the flags say and prints where the weights are."""
+
+  def work() -> None:
     result = run(_CONFIG.value, _WORKDIR.value, progress=_PROGRESS.value)
-  except (ValueError, FloatingPointError) as error:
-    if _ours(error):
-      print(f'train: {error}', file=sys.stderr)
-      return 2 if isinstance(error, ValueError) else 1
-    raise
-  row = result.metrics
-  print(
-    f'step {result.step}: loss {row.get("loss", float("nan")):.4f} nats a '
-    f'token; weights in {_WORKDIR.value}/checkpoints/{result.step}'
-  )
-  return 0
+    row = result.metrics
+    print(
+      f'step {result.step}: loss {row.get("loss", float("nan")):.4f} nats a '
+      f'token; weights in {_WORKDIR.value}/checkpoints/{result.step}'
+    )
 
-
-def _ours(error: BaseException) -> bool:
-  """Whether the package raised it itself, and not a library beneath it."""
-  trace = error.__traceback__
-  while trace is not None and trace.tb_next is not None:
-    trace = trace.tb_next
-  if trace is None:
-    return False
-  here = pathlib.Path(trace.tb_frame.f_code.co_filename).parent
-  return 'rope_jax' in here.parts and 'site-packages' not in here.parts
+  return common.guarded('train', argv, work)
 
 
 if __name__ == '__main__':

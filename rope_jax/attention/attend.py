@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,6 +150,9 @@ def _blockwise(
     seen = mask.tile(rows[0], rows[1], stripe.k_bskh.shape[1])
     return scores.tile(position, params, stripe, seen)
 
+  def one_at(stripe: scores.Inputs, rows: Any, at: jax.Array) -> jax.Array:
+    return one(stripe.queries_at(at, block), _rows_at(rows, at, block, queries))
+
   for first in range(0, blocks, per_stripe):
     start = first * block
     stop = min((first + per_stripe) * block, queries)
@@ -159,13 +165,9 @@ def _blockwise(
       )
       continue
 
-    def step(at: jax.Array, stripe=stripe, rows=rows) -> jax.Array:
-      return one(
-        stripe.queries_at(at, block), _rows_at(rows, at, block, queries)
-      )
-
     whole = (stop - start) // block
     starts = start + block * jnp.arange(whole)
+    step = functools.partial(one_at, stripe, rows)
     found = jax.lax.map(step, starts)  # [blocks, b, block, n, h]
     found = jnp.moveaxis(found, 0, 1)
     outputs.append(found.reshape(found.shape[0], -1, *found.shape[3:]))

@@ -124,6 +124,30 @@ def test_packed_sequences_have_a_length_each(rng):
     np.testing.assert_allclose(packed[:, cut], alone, atol=1e-5)
 
 
+def test_the_last_tokens_of_a_packed_row_rotate_by_lengths_given_for_each(rng):
+  """Three queries, 130 keys: the lengths cannot be derived, only given."""
+  c = hooks.case(rng, b=1, t=130, s=130)
+  pos = np.concatenate([np.arange(30), np.arange(100)])[None].astype(np.int32)
+  segment = np.repeat([[7, 1000]], [30, 100], axis=1).astype(np.int32)
+  mask = attention.Mask(q_segment_bt=segment, k_segment_bs=segment)
+  want = hooks.attend(build(), {}, c.q, c.k, c.v, pos, pos, mask=mask)
+  last = slice(127, 130)
+  length = np.repeat([[30, 100]], [30, 100], axis=1).astype(np.int32)
+  got = hooks.attend(
+    build(),
+    {},
+    c.q[:, last],
+    c.k,
+    c.v,
+    pos[:, last],
+    pos,
+    mask=attention.Mask(q_segment_bt=segment[:, last], k_segment_bs=segment),
+    q_length_bt=length[:, last],
+    k_length_bs=length,
+  )
+  np.testing.assert_allclose(got, want[:, last], atol=1e-5)
+
+
 def test_empty_places_of_a_cache_do_not_count_as_length(rng):
   """Seven keys in a cache of 100 places are a context of seven tokens."""
   c = hooks.case(rng, b=1, t=1, s=7)

@@ -148,6 +148,17 @@ def test_a_ramp_that_ends_before_it_starts_does_not_invert(train_len):
   np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
+def test_a_ramp_may_end_beyond_the_last_pair_as_in_the_code_bases():
+  """Ends 5 and 9 of 8 pairs: they clip to the width less one, not to 7."""
+  got, _ = build(train_len=111_000).frequencies(16)
+  want = oracles.rope_frequencies(16, 1e4)
+  np.testing.assert_allclose(got[:6], want[:6], rtol=1e-12)
+  kept = np.array([0.75, 0.5])
+  np.testing.assert_allclose(
+    got[6:], want[6:] * (kept + (1 - kept) / 16), rtol=1e-12
+  )
+
+
 def test_factor_one_is_rope():
   got, amplitude = build(factor=1.0).frequencies(64)
   np.testing.assert_allclose(got, oracles.rope_frequencies(64, 1e4), rtol=1e-14)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import pathlib
 import sys
 from typing import Any
 
@@ -102,3 +103,21 @@ def join(distributed: Any) -> None:
     jax.distributed.initialize(
       distributed.coordinator, distributed.processes, distributed.process
     )
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses flags for `app.run`; a key no config has is one line, exit code 2.
+
+  Example:
+    app.run(main, flags_parser=runtime.parse_flags)
+  """
+  from absl import app
+
+  try:
+    return app.parse_flags_with_usage(argv)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    # ml_collections quotes its messages twice.
+    text = str(error).replace('\\n', ' ').replace('\\', '').replace("''", "'")
+    name = pathlib.Path(argv[0]).stem
+    print(f'{name}: {text}', file=sys.stderr)
+    sys.exit(2)

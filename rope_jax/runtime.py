@@ -117,7 +117,10 @@ def parse_flags(argv: list[str]) -> list[str]:
     return app.parse_flags_with_usage(argv)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     # ml_collections quotes its messages twice.
-    text = str(error).replace('\\n', ' ').replace('\\', '').replace("''", "'")
+    text = ' '.join(str(error).replace('\\n', ' ').replace('\\', '').split())
+    if isinstance(error, (AttributeError, KeyError)):
+      text = text.strip('\'"').replace("' Did", '. Did', 1)
+      text = f'the configuration has no field {text}'
     name = pathlib.Path(argv[0]).stem
     print(f'{name}: {text}', file=sys.stderr)
     sys.exit(2)

@@ -13,11 +13,11 @@ from rope_jax import runtime
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
 )
-_WORKDIR = flags.DEFINE_string('workdir', '', "The run's folder.")
+_WORKDIR = flags.DEFINE_string('workdir', None, "The run's folder.")
 _PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
 
 
-def run(config: Any, workdir: str, *, progress: bool = True) -> Any:
+def run(config: Any, workdir: Any, *, progress: bool = True) -> Any:
   """Sets up JAX and trains; see `rope_jax.train.train`.
 
   Args:

@@ -91,6 +91,9 @@ def test_mistakes_are_one_line(config_file, tmp_path):
   assert unknown.returncode == 2
   assert 'Did you mean "step' in unknown.stderr
   assert 'Traceback' not in unknown.stderr
+  nowhere = launch('experiments.train', flags[0])
+  assert nowhere.returncode != 0
+  assert '--workdir must have a value' in nowhere.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ Command:
   On a TPU pod, the same on every host with
   --config.distributed.coordinator=auto.
 Hardware: 16 TPU v5e chips, or 8 H100s; any number that divides 512 rows does.
-  python -m rope_jax.compile_for --config=configs/base.py --target=tpu-v5e-16
+  python -m experiments.plan --config=configs/base.py --target=tpu-v5e-16
   compiles the step for it and says what memory it takes, with no accelerator.
 Expected: 20,000 steps of 512 x 512 tokens are 5.2 billion tokens; at 6 x 110
   million parameters a token about 3.5e18 FLOPs, so an hour on 16 v5e at a third

@@ -43,15 +43,15 @@ def small() -> Any:
   config.train.update(
     train_len=128,
     batch=16,
-    steps=500,
-    warmup=50,
+    steps=400,
+    warmup=40,
     learning_rate=4e-3,
-    checkpoint_every=250,
+    checkpoint_every=200,
   )
   config.eval.update(
     lengths=(128, 256, 512, 1024, 2048),
-    span=4096,
-    documents=16,
+    span=2048,
+    documents=24,
     protocols=('whole', 'last(64)'),
   )
   return config

@@ -17,7 +17,7 @@ from rope_jax import runtime
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
 )
-_WORKDIR = flags.DEFINE_string('workdir', '', "The study's folder.")
+_WORKDIR = flags.DEFINE_string('workdir', None, "The study's folder.")
 _PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
 
 

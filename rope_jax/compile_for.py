@@ -1,30 +1,23 @@
 """Compiles a configuration for TPUs or GPUs on a machine that has none.
 
-  python -m rope_jax.compile_for --config=configs/base.py --target=tpu-v5e-16
-
-runs the target's own compiler on the step that `train` jits and on the forward
-pass that evaluation jits, and prints as JSON what memory each takes a device.
---quick has the compiler try less hard: several times faster, a few per cent
-more memory.
+`python -m experiments.plan --config=configs/base.py --target=tpu-v5e-16` runs
+the target's own compiler on the step that `train` jits and on the forward pass
+that evaluation jits, and prints what memory each takes of a device.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags
 from jax.sharding import Mesh
-from ml_collections import config_flags
 
 from rope_jax import config as config_lib
 from rope_jax import mesh as meshes
@@ -238,27 +231,3 @@ def report(config: Any, target: str) -> dict[str, Any]:
     }
   made['evaluate']['length'] = length
   return made
-
-
-def main(argv: list[str]) -> int:
-  """Prints the report of --config for --target; exits 1 if it does not fit."""
-  del argv
-  if flags.FLAGS.quick:
-    jax.config.update('jax_exec_time_optimization_effort', -1.0)
-  jax.config.update('jax_platforms', 'cpu')
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  try:
-    made = report(flags.FLAGS.config, flags.FLAGS.target)
-  except ValueError as error:
-    print(f'compile_for: {error}', file=sys.stderr)
-    return 2
-  print(json.dumps(made, indent=2))
-  return 0 if made['train']['fits'] and made['evaluate']['fits'] else 1
-
-
-if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
-  flags.DEFINE_enum('target', 'tpu-v5e-16', targets(), 'What to compile for.')
-  flags.DEFINE_bool('quick', False, 'Have the compiler try less hard.')
-  flags.mark_flag_as_required('config')
-  app.run(main)

@@ -127,10 +127,11 @@ def test_base_compiles_and_fits(target, count, limit):
   if absent:
     pytest.skip(f'cannot compile for {target} without {absent}')
   done = launch(
-    'rope_jax.compile_for',
+    'experiments.plan',
     '--config=configs/base.py',
     f'--target={target}',
     '--quick',
+    '--json',
   )
   assert done.returncode == 0, done.stderr
   made = json.loads(done.stdout)

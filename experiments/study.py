@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     command = f'python -m experiments.study {shlex.join(sys.argv[1:])}'
     paths = run(
       _CONFIG.value,
-      _WORKDIR.value,
+      _WORKDIR.value or '',
       note=common.note(config_flags.get_config_filename(flags.FLAGS['config'])),
       command=command,
       progress=_PROGRESS.value,

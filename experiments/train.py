@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
   """Trains what the flags say and prints where the weights are."""
 
   def work() -> None:
-    result = run(_CONFIG.value, _WORKDIR.value, progress=_PROGRESS.value)
+    result = run(_CONFIG.value, _WORKDIR.value or '', progress=_PROGRESS.value)
     row = result.metrics
     print(
       f'step {result.step}: loss {row.get("loss", float("nan")):.4f} nats a '

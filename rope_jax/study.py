@@ -122,11 +122,12 @@ def run(
       if text not in failures:
         failures.append(text)
   gathered = gather(config, folder, chosen)
+  title, _, question = note.strip().partition('\n')
   return report.write_report(
     folder,
     report.StudyData(
-      title=_title(config, note),
-      question=note.strip(),
+      title=title.rstrip('.') or str(config.name),
+      question=question.strip(),
       train_len=config.train.train_len,
       command=command,
       config=config_lib.plain(config),
@@ -227,11 +228,6 @@ def _curve(path: pathlib.Path) -> dict[str, np.ndarray]:
     name: np.array([row[name] for row in rows], float)
     for name in ('step', 'tokens', 'loss', 'tokens_per_second')
   }
-
-
-def _title(config: Any, note: str) -> str:
-  first = note.strip().splitlines()[:1]
-  return first[0].rstrip('.') if first else str(config.name)
 
 
 def caveats(config: Any, chosen: Sequence[data.EvalDocument]) -> list[str]:

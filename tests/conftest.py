@@ -1,4 +1,4 @@
-"""Settings of every test: eight fake CPU devices, strict shapes, no caches."""
+"""Settings of every test: eight fake CPU devices, strict shapes, no cache."""
 
 import json
 import os
@@ -6,9 +6,14 @@ import pathlib
 
 # Before jax starts. pytest also reads this file for the doctests of rope_jax,
 # since `tests` is among the testpaths.
-_DEVICES = '--xla_force_host_platform_device_count=8'
-if _DEVICES not in os.environ.get('XLA_FLAGS', ''):
-  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_DEVICES}'
+_FLAGS = (
+  '--xla_force_host_platform_device_count=8',
+  # Tiny programs: compiling them is most of the time.
+  '--xla_backend_optimization_level=0',
+)
+for _flag in _FLAGS:
+  if _flag not in os.environ.get('XLA_FLAGS', ''):
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_flag}'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)  # A test never trusts one.

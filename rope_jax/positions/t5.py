@@ -47,7 +47,7 @@ def bucket_starts(buckets: int, max_distance: int) -> tuple[int, ...]:
 class T5(base.Position):
   """T5's relative position bias.
 
-  bias_h(i, j) = table[bucket(i - j), h]
+  bias_h(i, j) = sqrt(head_dim) table[bucket(i - j), h]
 
   Distances below buckets/2 have a bucket each, farther ones share buckets that
   widen logarithmically, and all from max_distance on share the last. One table
@@ -68,7 +68,11 @@ class T5(base.Position):
 
   Differs: buckets come from exact integer comparisons rather than a float32
     logarithm (equal for the default sizes). T5 leaves out the 1/sqrt(head_dim)
-    on scores; here scores keep it and the bias is added as it is.
+    on scores; here scores keep it and the table is multiplied by
+    sqrt(head_dim), as in EleutherAI/gpt-neox (`rpe_scale`) and
+    lucidrains/x-transformers. Both describe the same models, but under Adam,
+    whose steps do not know the scale of a weight, a bare table learns several
+    times more slowly.
   """
 
   shared: ClassVar[bool] = True
@@ -107,7 +111,8 @@ class T5(base.Position):
     return {'table': table * model_dim**-0.5}
 
   def bias(self, params, q_btnh, k_bskh, places):
-    del q_btnh, k_bskh
-    table_nr = params['table'][:, places.heads].T
+    del k_bskh
+    scale = q_btnh.shape[-1] ** 0.5
+    table_nr = params['table'][:, places.heads].T * scale
     bias_nbts = table_nr[:, self.bucket(places.distance())]
     return jnp.moveaxis(bias_nbts, 0, 1).astype(jnp.float32)

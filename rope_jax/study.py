@@ -146,11 +146,11 @@ def gather(
 ) -> dict[str, Any]:
   """Reads stores and metrics into the report's rows, seeds pooled and apart."""
   lengths = [int(length) for length in config.eval.lengths]
-  names = [AS_TRAINED, *config_lib.plain(config.variants)]
+  names = [AS_TRAINED, *sorted(config.variants, key=_natural)]
   byte_lengths = np.stack([d.bytes_per_token for d in chosen])
   sizes = {'span': evaluate.span(config), 'longest': max(lengths)}
   rows, positions, training, influence = [], [], [], {}
-  for method in methods(config):
+  for method in sorted(methods(config), key=_natural):
     stores = {
       int(seed): evaluate.Store(run_dir(folder, method, seed) / 'nll')
       for seed in config.seeds
@@ -200,6 +200,12 @@ def gather(
     'training': training,
     'influence': influence,
   }
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+  """A sorting key that puts 'ntk-2' before 'ntk-16'."""
+  parts = re.split(r'(\d+)', name)
+  return [(0, int(p), '') if p.isdigit() else (1, 0, p) for p in parts]
 
 
 def _row(

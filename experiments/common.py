@@ -8,6 +8,25 @@ import sys
 from collections.abc import Callable
 
 from absl import flags, logging
+from ml_collections import config_flags
+
+
+def define_flags(*, workdir: bool = True) -> None:
+  """Defines the flags of an entry point.
+
+  Not done at import, so that one process can import several of them.
+
+  Args:
+    workdir: whether it writes a folder, and shows how far it is.
+  """
+  config_flags.DEFINE_config_file(
+    'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
+  )
+  flags.mark_flag_as_required('config')
+  if workdir:
+    flags.DEFINE_string('workdir', None, 'The folder of the run or study.')
+    flags.DEFINE_bool('progress', True, 'Show how far it is.')
+    flags.mark_flag_as_required('workdir')
 
 
 def note(config_file: str | None) -> str:

@@ -12,22 +12,9 @@ from typing import Any
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 
 from experiments import common
 from rope_jax import compile_for, runtime
-
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
-_TARGET = flags.DEFINE_enum(
-  'target', 'tpu-v5e-16', compile_for.targets(), 'What to compile for.'
-)
-_QUICK = flags.DEFINE_bool(
-  'quick',
-  False,
-  'Have the compiler try less hard: several times faster, a few per cent more '
-  'memory.',
-)
-_JSON = flags.DEFINE_bool('json', False, 'Print JSON.')
 
 
 def run(config: Any, target: str, *, quick: bool = False) -> dict[str, Any]:
@@ -73,13 +60,24 @@ def main(argv: list[str]) -> int:
 
   def work() -> None:
     nonlocal fits
-    made = run(_CONFIG.value, _TARGET.value, quick=_QUICK.value)
+    given = flags.FLAGS
+    made = run(given.config, given.target, quick=given.quick)
     fits = made['train']['fits'] and made['evaluate']['fits']
-    print(json.dumps(made, indent=2) if _JSON.value else table(made))
+    print(json.dumps(made, indent=2) if given.json else table(made))
 
   return common.guarded('plan', argv, work) or int(not fits)
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config'])
+  common.define_flags(workdir=False)
+  flags.DEFINE_enum(
+    'target', 'tpu-v5e-16', compile_for.targets(), 'What to compile for.'
+  )
+  flags.DEFINE_bool(
+    'quick',
+    False,
+    'Have the compiler try less hard: several times faster, a few per cent '
+    'more memory.',
+  )
+  flags.DEFINE_bool('json', False, 'Print JSON.')
   app.run(main, flags_parser=runtime.parse_flags)

@@ -14,12 +14,6 @@ from ml_collections import config_flags
 from experiments import common
 from rope_jax import runtime
 
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
-)
-_WORKDIR = flags.DEFINE_string('workdir', None, "The study's folder.")
-_PROGRESS = flags.DEFINE_bool('progress', True, 'Show how far it is.')
-
 
 def run(
   config: Any,
@@ -45,11 +39,11 @@ def main(argv: list[str]) -> int:
     began = time.monotonic()
     command = f'python -m experiments.study {shlex.join(sys.argv[1:])}'
     paths = run(
-      _CONFIG.value,
-      _WORKDIR.value or '',
+      flags.FLAGS.config,
+      flags.FLAGS.workdir,
       note=common.note(config_flags.get_config_filename(flags.FLAGS['config'])),
       command=command,
-      progress=_PROGRESS.value,
+      progress=flags.FLAGS.progress,
     )
     print(paths['table'].read_text(encoding='utf-8'))
     for path in paths.values():
@@ -60,5 +54,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'workdir'])
+  common.define_flags()
   app.run(main, flags_parser=runtime.parse_flags)

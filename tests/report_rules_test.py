@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from rope_jax.report import StudyData, findings, rules, tables
@@ -204,3 +205,26 @@ def test_main_protocol_prefers_the_same_targets():
 )
 def test_family(variant, name):
   assert family(variant) == name
+
+
+def test_differences_are_paired_by_document_where_influence_is_known():
+  rows = [
+    row('rope', 'none', 128, 2.00, 0.05),
+    row('rope', 'none', 2048, 2.06, 0.05),
+  ]
+  # Documents differ by far more than the length does, all in the same way.
+  apart = np.array([0.04, -0.03]) * math.log(2)
+  influence = {
+    ('rope', 'none', 128, 'whole'): apart,
+    ('rope', 'none', 2048, 'whole'): apart + 0.01 * math.log(2),
+  }
+  alone = study(*rows)
+  paired = dataclasses.replace(alone, influence=influence)
+  assert 'holds' in of(alone, 'rope')
+  assert 'rises' in of(paired, 'rope')
+  gap, stderr, sure = rules.differ(
+    Value(2.06, 0.05, influence['rope', 'none', 2048, 'whole']),
+    Value(2.00, 0.05, influence['rope', 'none', 128, 'whole']),
+  )
+  assert (gap, sure) == (pytest.approx(0.06), True)
+  assert stderr == pytest.approx(0.01 * math.log(2) * math.sqrt(2))

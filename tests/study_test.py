@@ -174,3 +174,14 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
   assert 'study: config.eval.span=1000 must be' in found.stderr
   assert 'Traceback' not in found.stderr
   assert not (tmp_path / 's').exists()
+
+
+def test_variants_are_listed_by_their_numbers():
+  names = ['ntk-16', 'linear', 'ntk-2', 'yarn 4x', 'yarn 16x']
+  assert sorted(names, key=study._natural) == [
+    'linear',
+    'ntk-2',
+    'ntk-16',
+    'yarn 4x',
+    'yarn 16x',
+  ]

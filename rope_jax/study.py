@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from rope_jax import config as config_lib
@@ -33,6 +34,7 @@ def run_config(config: Any, method: str, seed: int) -> Any:
   """The configuration of one of the study's trainings."""
   one = config.copy_and_resolve_references()
   with one.unlocked():
+    one.name = f'{method}, seed {seed}'
     one.position = methods(config)[method]
     one.train.seed = int(seed)
   return one
@@ -53,9 +55,14 @@ def check(config: Any) -> None:
   config_lib.check(config)
   cells.check(config)
   seeds = tuple(config.seeds)
-  if not seeds or len(set(seeds)) != len(seeds):
+  if (
+    not seeds
+    or len(set(seeds)) != len(seeds)
+    or any(not isinstance(s, int) or s < 0 for s in seeds)
+  ):
     raise ValueError(
-      f'config.seeds={seeds!r} must be one or more different integers.'
+      f'config.seeds={seeds!r} must be one or more different integers >= 0, '
+      'such as (0, 1, 2).'
     )
   shape = config_lib.model_config(config, vocab=2)
   for method in methods(config):
@@ -92,13 +99,47 @@ def run(
   check(config)
   folder = pathlib.Path(folder)
   workdir.check_owner(folder, config, begun=('runs',))
-  _, tokenizer, mark = train.build_corpus(config, folder)
+  if jax.process_count() > 1:
+    raise ValueError(
+      f'a study runs in one process, and there are {jax.process_count()}; '
+      'leave config.distributed alone, or train with experiments.train.'
+    )
+  corpus, tokenizer, mark = train.build_corpus(config, folder)
+  train.build_sampler(config, corpus)  # Refuses what it cannot sample.
   chosen = evaluate.documents(config, tokenizer)
   say(
     f'{len(chosen)} documents of {evaluate.span(config)} tokens to measure on: '
     f'{", ".join(d.id for d in chosen[:4])}, ...'
   )
-  workdir.claim(folder, config, {'data': mark}, begun=('runs',))
+  with workdir.alone(folder):
+    workdir.claim(folder, config, {'data': mark}, begun=('runs',))
+    failures = _train_and_measure(config, folder, chosen, say, progress)
+    gathered = gather(config, folder, chosen)
+    title, _, question = note.strip().partition('\n')
+    return report.write_report(
+      folder,
+      report.StudyData(
+        title=title.rstrip('.') or str(config.name),
+        question=question.strip(),
+        train_len=config.train.train_len,
+        command=command,
+        config=config_lib.plain(config),
+        versions=workdir.versions(),
+        caveats=caveats(config, chosen),
+        failures=failures,
+        **gathered,
+      ),
+    )
+
+
+def _train_and_measure(
+  config: Any,
+  folder: pathlib.Path,
+  chosen: Sequence[data.EvalDocument],
+  say: Say,
+  progress: bool,
+) -> list[str]:
+  """Does what is left to do; returns what could not be measured, and why."""
   pairs = [(m, int(s)) for m in methods(config) for s in config.seeds]
   failures: list[str] = []
   for index, (method, seed) in enumerate(pairs):
@@ -121,22 +162,7 @@ def run(
       text = f'{method}, {cell.variant}, {cell.length} tokens: {cell.reason}'
       if text not in failures:
         failures.append(text)
-  gathered = gather(config, folder, chosen)
-  title, _, question = note.strip().partition('\n')
-  return report.write_report(
-    folder,
-    report.StudyData(
-      title=title.rstrip('.') or str(config.name),
-      question=question.strip(),
-      train_len=config.train.train_len,
-      command=command,
-      config=config_lib.plain(config),
-      versions=workdir.versions(),
-      caveats=caveats(config, chosen),
-      failures=failures,
-      **gathered,
-    ),
-  )
+  return failures
 
 
 def gather(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rope_jax import config as config_lib
-from rope_jax import data, evaluate, positions, study, train
+from rope_jax import data, evaluate, positions, study, train, workdir
 from rope_jax.report import read_curves
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -130,6 +130,10 @@ def test_another_model_in_the_same_folder_is_refused(done):
   [
     ({'methods': {}}, 'config.methods is empty'),
     ({'seeds': (1, 1)}, 'config.seeds'),
+    ({'seeds': (0, -1)}, 'config.seeds'),
+    ({'seeds': ('a',)}, 'config.seeds'),
+    ({'eval.protocols': ()}, 'config.eval.protocols is empty'),
+    ({'train.train_len': 10**8}, 'train_len'),
     ({'methods': {'a/b': {'name': 'nope'}}}, 'names a folder'),
     ({'methods': {'r': {'name': 'rope'}}}, 'needs theta'),
     ({'methods': {'r': {'name': 'rop', 'theta': 1e4}}}, "Did you mean 'rope'"),
@@ -185,3 +189,11 @@ def test_variants_are_listed_by_their_numbers():
     'yarn 4x',
     'yarn 16x',
   ]
+
+
+def test_a_second_study_in_the_folder_is_refused(done):
+  with (
+    workdir.alone(done[0]),
+    pytest.raises(ValueError, match='another process'),
+  ):
+    study.run(_config(), done[0], say=lambda _: None, progress=False)

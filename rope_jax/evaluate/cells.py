@@ -57,6 +57,11 @@ def documents_fingerprint(chosen: Sequence[data.EvalDocument]) -> str:
 def check(config: Any) -> None:
   """Checks protocols and variants before any work is done."""
   lengths = tuple(config.eval.lengths)
+  if not config.eval.protocols:
+    raise ValueError(
+      'config.eval.protocols is empty; give at least one of whole, last(k), '
+      "slide(stride), such as ('whole', 'last(64)')."
+    )
   for length in lengths:
     protocols.starts(
       tuple(config.eval.protocols), length, span(config), max(lengths)

@@ -55,7 +55,7 @@ class Store:
       nll=cell.nll.astype(np.float32),
       meta=np.array(json.dumps(cell.meta, sort_keys=True)),
     )
-    part = path.with_suffix('.part')
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
     part.write_bytes(buffer.getvalue())
     os.replace(part, path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -146,6 +147,7 @@ def _train_and_measure(
     one = run_config(config, method, seed)
     where = run_dir(folder, method, seed)
     say(f'[{index + 1}/{len(pairs)}] {method}, seed {seed}')
+    _share_tokenizer(folder, where)
     trained = train.train(one, where, progress=progress)
     with bar(f'{method}: measuring', show=progress) as tell:
       skipped = evaluate.measure(
@@ -163,6 +165,14 @@ def _train_and_measure(
       if text not in failures:
         failures.append(text)
   return failures
+
+
+def _share_tokenizer(folder: pathlib.Path, where: pathlib.Path) -> None:
+  """Gives a training the study's BPE, if it has one: it is learnt once."""
+  learnt, own = folder / 'tokenizer.json', where / 'tokenizer.json'
+  if learnt.exists() and not own.exists():
+    where.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(learnt, own)
 
 
 def gather(

@@ -101,7 +101,7 @@ def measure(
     store: where cells are kept. A cell of the same weights' step, methods,
       windows and documents is not measured again.
     step: of the training, for the record.
-    progress: told after every batch.
+    progress: told after every cell.
 
   Returns:
     What could not be measured, and why.

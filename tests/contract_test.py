@@ -1,11 +1,13 @@
 """What every positional method must keep, whichever it is.
 
-A new file in rope_jax/positions is picked up by name; it needs one line in
-EXAMPLES, a spec that is small enough for rows of 75 tokens.
+A new file in rope_jax/positions is picked up by name, with the specs that its
+own test file, tests/positions/NAME_test.py, lists as EXAMPLES.
 """
 
+import ast
 import functools
 import importlib
+import pathlib
 import pickle
 
 import hooks
@@ -19,18 +21,26 @@ from rope_jax import attention, model, positions
 
 attend_module = importlib.import_module('rope_jax.attention.attend')
 
-# Reaches beyond what it was trained for, where a method has such a notion.
-EXAMPLES = {
-  'alibi': {},
-  'dynamic_ntk': {'theta': 1e4, 'train_len': 16},
-  'learned': {'train_len': 128},
-  'linear': {'theta': 1e4, 'factor': 4.0},
-  'nope': {},
-  'ntk': {'theta': 1e4, 'factor': 4.0},
-  'rope': {'theta': 1e4, 'pairing': 'interleaved'},
-  'sinusoidal': {},
-  't5': {'max_distance': 40},
-  'yarn': {'theta': 1e4, 'factor': 4.0, 'train_len': 16},
+HERE = pathlib.Path(__file__).parent
+
+
+def examples(name):
+  """The specs that a method's own test file gives to this one."""
+  path = HERE / 'positions' / f'{name}_test.py'
+  if not path.exists():
+    return [{}]
+  for node in ast.parse(path.read_text(encoding='utf-8')).body:
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == (
+      'EXAMPLES'
+    ):
+      return ast.literal_eval(node.value)
+  return [{}]
+
+
+SPECS = {
+  f'{name}{"" if at == 0 else f"-{at}"}': {'name': name, **fields}
+  for name in positions.names()
+  for at, fields in enumerate(examples(name))
 }
 ROPE = {'name': 'rope', 'theta': 1e4}
 COMPOSED = {
@@ -44,15 +54,10 @@ N, H, D = 4, 8, 32
 def build(name):
   if name in COMPOSED:
     return positions.build({'name': 'compose', 'parts': COMPOSED[name]})
-  if name not in EXAMPLES:
-    pytest.fail(
-      f'rope_jax/positions/{name}.py has no example: add its spec (the fields '
-      'after name) to EXAMPLES in tests/contract_test.py.'
-    )
-  return positions.build({'name': name, **EXAMPLES[name]})
+  return positions.build(SPECS[name])
 
 
-@pytest.fixture(params=[*positions.names(), *COMPOSED])
+@pytest.fixture(params=[*SPECS, *COMPOSED])
 def method(request):
   return build(request.param)
 
@@ -92,8 +97,14 @@ def tokens(t=6, b=8):
   return x, (np.cumsum(gaps, axis=1) - gaps[:, :1]).astype(np.int32)
 
 
-def test_every_method_has_an_example_and_every_example_a_method():
-  assert set(EXAMPLES) == set(positions.names())
+@pytest.mark.parametrize('name', positions.names())
+def test_every_method_has_a_test_file_with_examples(name):
+  path = HERE / 'positions' / f'{name}_test.py'
+  assert path.exists(), f'write {path}: the method against its oracle.'
+  assert 'EXAMPLES = [' in path.read_text(encoding='utf-8'), (
+    f'{path}: give EXAMPLES, a list of the fields of specs small enough for '
+    'rows of 75 tokens, as a literal.'
+  )
 
 
 def test_a_spec_builds_the_same_method_again(method):

@@ -106,20 +106,23 @@ def tile(
 ) -> jax.Array:
   """Attention of the queries at hand over the keys at hand: [b, t, n, h]."""
   places = inputs.places
-  total = None
+  total, regions = None, []
   views = position.views(places)
+  scale_bnt = position.scale(params, places)
   for view, (q_btnh, k_bskh) in zip(views, inputs.turned, strict=True):
-    products = _products(q_btnh, k_bskh)
+    entries = _products(q_btnh, k_bskh)
+    bias = position.bias(params, inputs.q_btnh, inputs.k_bskh, view.places)
+    if bias is not None:
+      entries = entries + bias.astype(jnp.float32)
+    if scale_bnt is not None:
+      entries = entries * scale_bnt[..., None]
     if view.region is None:
-      total = products
+      total, inside = entries, None
     else:
-      inside_bts = view.region(places.q_pos_bt, places.k_pos_bs)
-      rest = _MASKED if total is None else total
-      total = jnp.where(inside_bts[:, None], products, rest)
+      inside = view.region(places.q_pos_bt, places.k_pos_bs)[:, None]
+      total = jnp.where(inside, entries, _MASKED if total is None else total)
+    regions.append(inside)
   assert total is not None
-  bias = position.bias(params, inputs.q_btnh, inputs.k_bskh, places)
-  if bias is not None:
-    total = total + bias.astype(jnp.float32)
   if seen_bts is not None:
     total = jnp.where(seen_bts[:, None], total, _MASKED)
   highest = jax.lax.stop_gradient(jnp.max(total, axis=-1, keepdims=True))
@@ -127,9 +130,11 @@ def tile(
   denominator = jnp.sum(weights, axis=-1, keepdims=True)
   weights = weights / jnp.where(denominator == 0, 1.0, denominator)
   out = _weighted(weights.astype(inputs.v_bskh.dtype), inputs.v_bskh)
-  extra = position.values(params, weights, places)
-  if extra is not None:
-    out = out + extra.astype(jnp.float32)
+  for view, inside in zip(views, regions, strict=True):
+    within = weights if inside is None else jnp.where(inside, weights, 0.0)
+    extra = position.values(params, within, view.places)
+    if extra is not None:
+      out = out + extra.astype(jnp.float32)
   return out.astype(inputs.q_btnh.dtype)
 
 

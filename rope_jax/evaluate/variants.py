@@ -10,7 +10,7 @@ import numpy as np
 
 from rope_jax import positions
 from rope_jax.positions import Layout, Position
-from rope_jax.positions.rope import Rope
+from rope_jax.positions.rope import Rope, by_spectrum
 
 AS_TRAINED = 'none'
 AUTO = 'auto'  # A factor of eval_len / train_len, at least 1.
@@ -21,9 +21,9 @@ def resolve(
 ) -> Position:
   """A variant's spec, completed from the trained method, at one length.
 
-  What the spec leaves out is taken over: theta, fraction and pairing from the
-  trained method, train_len from the training. A factor of 'auto' becomes
-  max(1, eval_len / train_len).
+  What the spec leaves out is taken over: theta, fraction, pairing and partial
+  from the trained method, train_len from the training. A factor of 'auto'
+  becomes max(1, eval_len / train_len).
 
   Example:
     >>> trained = Rope(theta=1e4)
@@ -37,6 +37,7 @@ def resolve(
     'theta': trained.theta,
     'fraction': trained.fraction,
     'pairing': trained.pairing,
+    'partial': trained.partial,
     'train_len': train_len,
   }
   for name, value in inherited.items():
@@ -84,9 +85,14 @@ def same_scores(a: Layout, b: Layout, head_dim: int, length: int) -> bool:
   def equal(p: Position, q: Position) -> bool:
     if p == q:
       return True
-    if not (isinstance(p, Rope) and isinstance(q, Rope)):
+    if not (by_spectrum(p) and by_spectrum(q)):
       return False
-    if p.pairing != q.pairing or p.fraction != q.fraction:
+    assert isinstance(p, Rope)
+    assert isinstance(q, Rope)
+    if any(
+      getattr(p, field) != getattr(q, field)
+      for field in ('pairing', 'fraction', 'partial')
+    ):
       return False
     frequency_p, amplitude_p = p.frequencies(head_dim, length)
     frequency_q, amplitude_q = q.frequencies(head_dim, length)

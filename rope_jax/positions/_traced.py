@@ -20,6 +20,7 @@ class Traced(base.Position):
 
   Args:
     pairing: as of `Rope`.
+    width: coordinates that pairs are formed in, see `rope.turn`.
     slot: which slot of the layout this serves; tells equal ones apart.
   """
 
@@ -27,6 +28,7 @@ class Traced(base.Position):
   shared: ClassVar[bool] = True
 
   pairing: str
+  width: int
   slot: int = 0
 
   def rotate(self, params, q_btnh, k_bskh, places):
@@ -34,7 +36,7 @@ class Traced(base.Position):
       phase_btf = _phases.phase_of_words(pos_bt, *params['words'])
       cos = jnp.cos(phase_btf) * params['amplitude']
       sin = jnp.sin(phase_btf) * params['amplitude']
-      return rope.turn(x_btnh, cos, sin, self.pairing)
+      return rope.turn(x_btnh, cos, sin, self.pairing, self.width)
 
     return turned(q_btnh, places.q_pos_bt), turned(k_bskh, places.k_pos_bs)
 
@@ -54,14 +56,13 @@ def trace(
     (Traced, params) where the method turns q and k by `frequencies` alone;
     (position, None) for any other.
   """
-  if not isinstance(position, rope.Rope) or (
-    type(position).rotate is not rope.Rope.rotate
-  ):
+  if not rope.by_spectrum(position):
     return position, None
+  assert isinstance(position, rope.Rope)
   frequency_f, amplitude = position.frequencies(head_dim, context_len)
-  pairs = position.rotary_dim(head_dim) // 2
+  pairs, width = position.pairs(head_dim), position.rotary_dim(head_dim)
   params = {
     'words': _phases.fixed_point(frequency_f[:pairs]),
     'amplitude': np.float32(amplitude),
   }
-  return Traced(pairing=position.pairing, slot=slot), params
+  return Traced(pairing=position.pairing, width=width, slot=slot), params

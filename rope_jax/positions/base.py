@@ -1,4 +1,4 @@
-"""The one abstraction: `Position`, its hooks, `Places`, `View`, `compose`."""
+"""The one abstraction: `Position`, its hooks, `Places` and `View`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Places:
     k_length_bs: the same for each key, [b, s] or [b, 1].
     heads: int32 [n], the indices of the query heads at hand.
     total_heads: how many query heads the layer has.
+    divisor: what the rotary methods divide positions by, so that a view may
+      give its tokens fractional ones (leaky ReRoPE); whole numbers otherwise.
   """
 
   q_pos_bt: Array
@@ -38,6 +40,7 @@ class Places:
   k_length_bs: Array
   heads: Array
   total_heads: int = dataclasses.field(metadata={'static': True})
+  divisor: float = dataclasses.field(default=1.0, metadata={'static': True})
 
   def distance(self) -> jax.Array:
     """Query position minus key position: int32 [b, t, s]."""
@@ -56,7 +59,8 @@ class View:
   Attributes:
     places: the pretended places, of the same shapes as the real ones.
     region: where this view's scores are the ones used; None is everywhere.
-      The regions of a method's views must not overlap.
+      The regions of a method's views must not overlap. Keys in none of them
+      are not seen.
   """
 
   places: Places
@@ -75,11 +79,14 @@ class Position:
     relative: whether scores stay the same when every position is shifted.
     shared: whether all layers use one set of the method's parameters (T5)
       rather than a set each.
-    rotary: whether it turns q and k by angles; two such do not compose.
+    rotary: whether it turns q and k by angles; two such compose only where
+      one can `join` the other.
+    fractional: whether its views divide positions (`Places.divisor`).
   """
 
   relative: ClassVar[bool] = True
   rotary: ClassVar[bool] = False
+  fractional: ClassVar[bool] = False
   shared: ClassVar[bool] = False
 
   def init(
@@ -109,6 +116,13 @@ class Position:
     del params, q_btnh, k_bskh, places
     return None
 
+  def scale(self, params: Params, places: Places) -> jax.Array | None:
+    """Returns float32 [b or 1, n, t], the factor (inverse temperature) on all
+    scores of a query, biases included, or None. `places` are the real ones,
+    whatever positions the views pretend."""
+    del params, places
+    return None
+
   def values(
     self, params: Params, weights_bnts: jax.Array, places: Places
   ) -> jax.Array | None:
@@ -124,6 +138,18 @@ class Position:
     """Returns the int32 positions that training shows in place of `pos_bt`."""
     del key
     return pos_bt
+
+  def join(self, other: Position) -> Position | None:
+    """For two rotary methods: the one that turns as both together, or None.
+
+    Asked by `compose`, of each about the other. A method with `views` leaves
+    the turning to the other; p-RoPE says which of the other's pairs turn.
+
+    Raises:
+      ValueError: the two could be joined, but a field they share differs.
+    """
+    del other
+    return None
 
   def check(self, *, heads: int, head_dim: int, model_dim: int) -> None:
     """Raises ValueError if the method cannot serve a model of this shape."""
@@ -141,126 +167,10 @@ def overrides(position: Position, hook: str) -> bool:
   >>> overrides(Position(), 'bias')
   False
   """
-  if isinstance(position, Compose):
-    return any(overrides(part, hook) for part in position.parts)
+  parts = getattr(position, 'parts', None)
+  if parts is not None:  # Compose.
+    return any(overrides(part, hook) for part in parts)
   return getattr(type(position), hook) is not getattr(Position, hook)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Compose(Position):
-  """Several methods at once; see `compose`."""
-
-  parts: tuple[Position, ...]
-
-  def __post_init__(self):
-    for hook, why in (
-      ('views', 'two sets of pretended positions have no common meaning'),
-      ('train_positions', 'the second would discard what the first drew'),
-    ):
-      found = [type(p).__name__ for p in self.parts if overrides(p, hook)]
-      if len(found) > 1:
-        raise ValueError(
-          f'compose: {" and ".join(found)} both define `{hook}`; {why}. '
-          'Keep one of them.'
-        )
-    turning = [type(p).__name__ for p in self.parts if p.rotary]
-    if len(turning) > 1:
-      raise ValueError(
-        f'compose: {" and ".join(turning)} would each rotate q and k, which '
-        'adds their angles and is neither of them. Keep one rotary method.'
-      )
-
-  @property
-  def relative(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-    return all(part.relative for part in self.parts)
-
-  @property
-  def rotary(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-    return any(part.rotary for part in self.parts)
-
-  @property
-  def shared(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-    return any(part.shared for part in self.parts)
-
-  def init(self, key, **shape):
-    keys = jax.random.split(key, len(self.parts))
-    return tuple(
-      part.init(k, **shape) for part, k in zip(self.parts, keys, strict=True)
-    )
-
-  def _zip(self, params):
-    return zip(self.parts, params or ({},) * len(self.parts), strict=True)
-
-  def embed(self, params, x_btd, pos_bt):
-    for part, p in self._zip(params):
-      x_btd = part.embed(p, x_btd, pos_bt)
-    return x_btd
-
-  def rotate(self, params, q_btnh, k_bskh, places):
-    for part, p in self._zip(params):
-      q_btnh, k_bskh = part.rotate(p, q_btnh, k_bskh, places)
-    return q_btnh, k_bskh
-
-  def bias(self, params, q_btnh, k_bskh, places):
-    return _sum(p.bias(w, q_btnh, k_bskh, places) for p, w in self._zip(params))
-
-  def values(self, params, weights_bnts, places):
-    return _sum(p.values(w, weights_bnts, places) for p, w in self._zip(params))
-
-  def views(self, places):
-    for part in self.parts:
-      if overrides(part, 'views'):
-        return part.views(places)
-    return (View(places),)
-
-  def train_positions(self, key, pos_bt):
-    for part in self.parts:
-      pos_bt = part.train_positions(key, pos_bt)
-    return pos_bt
-
-  def check(self, **shape):
-    for part in self.parts:
-      part.check(**shape)
-
-  @property
-  def reach(self):
-    known = [p.reach for p in self.parts if p.reach is not None]
-    return min(known) if known else None
-
-
-def _sum(terms) -> jax.Array | None:
-  total = None
-  for term in terms:
-    if term is not None:
-      total = term if total is None else total + term
-  return total
-
-
-def compose(*parts: Position) -> Position:
-  """Chains methods: each hook of the first, then of the second, and so on.
-
-  Args:
-    *parts: the methods. Biases and value terms add up. At most one part may
-      be rotary, define `views`, or define `train_positions`.
-
-  Returns:
-    A Position; a single part is returned as it is, no part is NoPE.
-
-  Raises:
-    ValueError: two parts want what only one can have.
-
-  Example:
-    >>> compose() == Position()
-    True
-  """
-  flat = []
-  for part in parts:
-    flat.extend(part.parts if isinstance(part, Compose) else (part,))
-  return (
-    flat[0]
-    if len(flat) == 1
-    else (Compose(parts=tuple(flat)) if flat else Position())
-  )
 
 
 def require(method: object, field: str, holds: bool, allowed: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from rope_jax.positions import _phases, base
 
 PAIRINGS = ('half', 'interleaved')
+PARTIALS = ('leading', 'proportional')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,12 @@ class Rope(base.Position):
 
   Args:
     theta: base of the geometric series of frequencies, > 1.
-    fraction: share of the leading coordinates that rotate, in (0, 1]; the
-      series runs over those alone (`rotary_pct`).
+    fraction: share of the coordinates that rotate, in (0, 1].
     pairing: 'half' or 'interleaved'.
+    partial: which ones rotate where fraction < 1. 'leading': the leading
+      coordinates, over which alone the series runs (`rotary_pct`).
+      'proportional': the series runs over the whole head and its fastest pairs
+      turn (p-RoPE), each paired as in a whole head.
 
   Raises:
     ValueError: a field out of range; an odd number of rotated coordinates.
@@ -39,8 +43,8 @@ class Rope(base.Position):
     >>> frequency.round(6), amplitude
     (array([1.   , 0.1  , 0.01 , 0.001]), 1.0)
 
-  Source: Su et al. 2021, arXiv:2104.09864, eq. 34; fraction:
-    EleutherAI/gpt-neox, `rotary_pct`.
+  Source: Su et al. 2021, arXiv:2104.09864, eq. 34; EleutherAI/gpt-neox,
+    `rotary_pct`, for 'leading'.
   """
 
   rotary: ClassVar[bool] = True
@@ -48,6 +52,7 @@ class Rope(base.Position):
   theta: float
   fraction: float = 1.0
   pairing: str = 'half'
+  partial: str = 'leading'
 
   def __post_init__(self):
     base.require(
@@ -57,17 +62,28 @@ class Rope(base.Position):
     base.require(
       self, 'pairing', self.pairing in PAIRINGS, f'one of {PAIRINGS}'
     )
+    base.require(
+      self, 'partial', self.partial in PARTIALS, f'one of {PARTIALS}'
+    )
 
   def rotary_dim(self, head_dim: int) -> int:
-    """How many leading coordinates of a head rotate: even, >= 2."""
-    rotary_dim = round(self.fraction * head_dim)
-    if rotary_dim < 2 or rotary_dim % 2:
+    """Coordinates that the series runs over: even, >= 2."""
+    whole = self.partial == 'proportional'
+    rotary_dim = head_dim if whole else round(self.fraction * head_dim)
+    if rotary_dim < 2 or rotary_dim % 2 or self.pairs(head_dim) < 1:
       raise ValueError(
         f'{type(self).__name__}: fraction={self.fraction:g} of head_dim='
-        f'{head_dim} rotates {rotary_dim} coordinates, but they turn in pairs: '
-        'choose a head_dim and fraction whose product is an even number >= 2.'
+        f'{head_dim} rotates {round(self.fraction * head_dim)} coordinates, '
+        'but they turn in pairs: choose a head_dim and fraction whose product '
+        'is an even number >= 2.'
       )
     return rotary_dim
+
+  def pairs(self, head_dim: int) -> int:
+    """How many pairs of a head turn, the first ones of the series."""
+    if self.partial == 'proportional':  # Rounds down, as the code bases do.
+      return int(self.fraction * head_dim) // 2
+    return round(self.fraction * head_dim) // 2
 
   def check(self, *, heads, head_dim, model_dim):
     self.frequencies(head_dim)
@@ -101,10 +117,10 @@ class Rope(base.Position):
     Raises:
       ValueError: head_dim and fraction do not give pairs.
     """
-    rotary_dim = self.rotary_dim(head_dim)
+    rotary_dim, pairs = self.rotary_dim(head_dim), self.pairs(head_dim)
     scaled, amplitude = self._scaled(rotary_dim, context_len)
     frequency = np.zeros((head_dim + 1) // 2)
-    frequency[: rotary_dim // 2] = scaled
+    frequency[:pairs] = scaled[:pairs]
     return frequency, float(amplitude)
 
   def drift(self, rotary_dim: int, length_bt: base.Array) -> jax.Array | None:
@@ -115,55 +131,99 @@ class Rope(base.Position):
     del rotary_dim, length_bt
     return None
 
+  def gain(self, length_bt: base.Array) -> jax.Array | None:
+    """What the context length multiplies the amplitude by: float32 [b, t, 1].
+
+    None for an amplitude that does not depend on the length.
+    """
+    del length_bt
+    return None
+
   def _turn(
-    self, x_btnh: jax.Array, pos_bt: base.Array, length_bt: base.Array
+    self,
+    x_btnh: jax.Array,
+    pos_bt: base.Array,
+    length_bt: base.Array,
+    divisor: float,
   ) -> jax.Array:
     rotary_dim = self.rotary_dim(x_btnh.shape[-1])
+    pairs = self.pairs(x_btnh.shape[-1])
     frequency_f, amplitude = self._scaled(rotary_dim, None)
-    phase_btf = _phases.phase(pos_bt, frequency_f)
+    phase_btf = _phases.phase(pos_bt, frequency_f[:pairs] / divisor)
     drift_btf = self.drift(rotary_dim, length_bt)
     if drift_btf is not None:
       pos_bt1 = jnp.asarray(pos_bt)[:, :, None].astype(jnp.float32)
-      phase_btf = phase_btf + pos_bt1 * drift_btf
+      phase_btf = phase_btf + pos_bt1 * (drift_btf[:, :, :pairs] / divisor)
     cos, sin = jnp.cos(phase_btf), jnp.sin(phase_btf)
-    if amplitude != 1.0:
-      cos, sin = cos * amplitude, sin * amplitude
-    return turn(x_btnh, cos, sin, self.pairing)
+    gain_bt1 = self.gain(length_bt)
+    if amplitude != 1.0 or gain_bt1 is not None:
+      grown = amplitude if gain_bt1 is None else amplitude * gain_bt1
+      cos, sin = cos * grown, sin * grown
+    return turn(x_btnh, cos, sin, self.pairing, rotary_dim)
 
   def rotate(self, params, q_btnh, k_bskh, places):
     del params
+    by = places.divisor
     return (
-      self._turn(q_btnh, places.q_pos_bt, places.q_length_bt),
-      self._turn(k_bskh, places.k_pos_bs, places.k_length_bs),
+      self._turn(q_btnh, places.q_pos_bt, places.q_length_bt, by),
+      self._turn(k_bskh, places.k_pos_bs, places.k_length_bs, by),
     )
 
 
 def turn(
-  x_btnh: jax.Array, cos_btf: jax.Array, sin_btf: jax.Array, pairing: str
+  x_btnh: jax.Array,
+  cos_btf: jax.Array,
+  sin_btf: jax.Array,
+  pairing: str,
+  width: int,
 ) -> jax.Array:
-  """Rotates the leading 2f coordinates of each head; the rest pass through.
+  """Rotates the first f pairs of each head; the rest passes through.
 
   Args:
     x_btnh: any float type; computed in float32 and returned in its own.
     cos_btf: float32 cosines of each pair's angle (times an amplitude).
     sin_btf: float32 sines.
     pairing: 'half' or 'interleaved', see `Rope`.
+    width: leading coordinates that pairs are formed in, >= 2f: with 'half' the
+      partner of coordinate k is k + width / 2.
   """
   x = x_btnh.astype(jnp.float32)
-  width = 2 * cos_btf.shape[-1]
+  pairs, half = cos_btf.shape[-1], width // 2
   cos, sin = cos_btf[:, :, None, :], sin_btf[:, :, None, :]
   if pairing == 'half':
-    first, second = x[..., : width // 2], x[..., width // 2 : width]
+    first, second = x[..., :pairs], x[..., half : half + pairs]
   else:
-    first, second = x[..., 0:width:2], x[..., 1:width:2]
+    first, second = x[..., 0 : 2 * pairs : 2], x[..., 1 : 2 * pairs : 2]
   turned = (first * cos - second * sin, second * cos + first * sin)
   if pairing == 'half':
-    rotated = jnp.concatenate(turned, axis=-1)
+    parts = [turned[0], x[..., pairs:half], turned[1], x[..., half + pairs :]]
   else:
-    rotated = jnp.stack(turned, axis=-1).reshape(*x.shape[:-1], width)
-  if width < x.shape[-1]:
-    rotated = jnp.concatenate([rotated, x[..., width:]], axis=-1)
-  return rotated.astype(x_btnh.dtype)
+    together = jnp.stack(turned, axis=-1).reshape(*x.shape[:-1], 2 * pairs)
+    parts = [together, x[..., 2 * pairs :]]
+  parts = [part for part in parts if part.shape[-1]]
+  return jnp.concatenate(parts, axis=-1).astype(x_btnh.dtype)
+
+
+def by_spectrum(position: base.Position) -> bool:
+  """Whether `frequencies` at its context length is all that a method does."""
+  kind = type(position)
+  return (
+    isinstance(position, Rope)
+    and kind.rotate is Rope.rotate
+    and kind._turn is Rope._turn
+    and not any(
+      base.overrides(position, hook)
+      for hook in (
+        'init',
+        'embed',
+        'bias',
+        'scale',
+        'values',
+        'views',
+        'train_positions',
+      )
+    )
+  )
 
 
 def series(theta: float, rotary_dim: int) -> np.ndarray:

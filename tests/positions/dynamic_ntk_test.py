@@ -10,6 +10,12 @@ import pytest
 
 from rope_jax import attention, positions
 
+# What the contract test builds: small enough for rows of 75 tokens.
+EXAMPLES = [
+  {'theta': 1e4, 'train_len': 16},
+  {'theta': 1e4, 'train_len': 16, 'variant': 'hf', 'factor': 2.0},
+]
+
 
 def build(**fields):
   defaults = {'theta': 1e4, 'train_len': 48}

@@ -7,6 +7,11 @@ import pytest
 
 from rope_jax import positions
 
+# What the contract test builds: small enough for rows of 75 tokens.
+EXAMPLES = [
+  {'theta': 1e4, 'factor': 4.0},
+]
+
 
 def build(**fields):
   return positions.build({'name': 'linear', 'theta': 1e4, **fields})

@@ -5,6 +5,11 @@ import numpy as np
 
 from rope_jax import positions
 
+# What the contract test builds: small enough for rows of 75 tokens.
+EXAMPLES = [
+  {},
+]
+
 NOPE = positions.build({'name': 'nope'})
 
 

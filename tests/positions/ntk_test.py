@@ -8,6 +8,11 @@ import pytest
 from rope_jax import positions
 from rope_jax.positions import rope
 
+# What the contract test builds: small enough for rows of 75 tokens.
+EXAMPLES = [
+  {'theta': 1e4, 'factor': 4.0},
+]
+
 
 def build(**fields):
   return positions.build({'name': 'ntk', 'theta': 1e4, **fields})

@@ -8,6 +8,12 @@ import pytest
 from rope_jax import positions
 from rope_jax.positions import rope
 
+# What the contract test builds: small enough for rows of 75 tokens.
+EXAMPLES = [
+  {'theta': 1e4, 'pairing': 'interleaved'},
+  {'theta': 1e4, 'fraction': 0.5, 'partial': 'proportional'},
+]
+
 F8 = oracles.rope_frequencies(8, 1e4)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 PI = Decimal('3.14159265358979323846264338327950288419716939937510582097494')
 
 
-def attention(q, k, v, *, rotate=None, bias=None, seen=None):
+def attention(
+  q, k, v, *, rotate=None, bias=None, seen=None, score=None, value=None
+):
   """Softmax attention, one query, head and key at a time.
 
   Args:
@@ -23,6 +25,9 @@ def attention(q, k, v, *, rotate=None, bias=None, seen=None):
     rotate: (x [h], 'q' or 'k', row, index) -> [h].
     bias: (row, head, i, j) -> what is added to the scaled score.
     seen: (row, i, j) -> bool; None is causal, the queries being the last.
+    score: (row, head, i, j) -> the whole logit, in place of the scaled product
+      of rotated q and k plus bias.
+    value: (row, head, i, j) -> [h], in place of v_j.
 
   Returns:
     float64 [b, t, n, h]; zero where nothing is seen.
@@ -52,11 +57,17 @@ def attention(q, k, v, *, rotate=None, bias=None, seen=None):
         visible = [j for j in range(s) if seen(row, i, j)]
         scores = []
         for j in visible:
-          score = float(q[row, i, head] @ k[row, j, head // group]) / h**0.5
-          scores.append(score + (bias(row, head, i, j) if bias else 0.0))
+          if score is not None:
+            scores.append(score(row, head, i, j))
+            continue
+          product = float(q[row, i, head] @ k[row, j, head // group]) / h**0.5
+          scores.append(product + (bias(row, head, i, j) if bias else 0.0))
         weights = [math.exp(x - max(scores)) for x in scores]
         for weight, j in zip(weights, visible, strict=True):
-          out[row, i, head] += weight / sum(weights) * v[row, j, head // group]
+          found = v[row, j, head // group]
+          if value is not None:
+            found = value(row, head, i, j)
+          out[row, i, head] += weight / sum(weights) * found
   return out
 
 

@@ -101,8 +101,8 @@ def build(spec: Mapping[str, Any]) -> Position:
       with those the method has; a value out of its range.
 
   Example:
-    >>> build({'name': 'ntk', 'theta': 1e4, 'factor': 4.0})  # doctest: +ELLIPSIS
-    Ntk(theta=10000.0, ..., factor=4.0)
+    >>> build({'name': 't5', 'buckets': 16})
+    T5(buckets=16, max_distance=128, bidirectional=False)
   """
   given = {k: v for k, v in dict(spec).items() if v is not None}
   name = given.pop('name', None)

@@ -221,7 +221,7 @@ def test_scores_ignore_a_shift_exactly_if_the_method_says_so(method):
   params = params_of(method)
   length = pos.max(axis=1, keepdims=True) + 1
   here = jitted(method, params, x, pos, length)
-  there = jitted(method, params, x, pos + 50, length)
+  there = jitted(method, params, x, pos + 53, length)
   moved = np.abs(here - there).max()
   assert moved < 5e-5 if method.relative else moved > 1e-2
 
@@ -272,6 +272,61 @@ def test_bfloat16_far_away_is_near_float32(method):
   assert error < 0.02
 
 
+def test_another_hyperparameter_is_another_method_in_either_order(method):
+  """A cache keyed on too little would give the first one's numbers twice."""
+  fields = {
+    k: v
+    for k, v in positions.spec(method).items()
+    if isinstance(v, (int, float)) and not isinstance(v, bool)
+  }
+  x, pos = tokens(t=20, b=1)
+
+  def seen(method):
+    key = jax.random.key(3)
+    drawn = np.asarray(method.train_positions(key, pos))
+    params = method.init(key, heads=N, head_dim=H, model_dim=D)
+    reach = np.asarray(method.reach or 0)
+    return drawn, reach, np.asarray(run(method, params, x, pos))
+
+  here = seen(method)
+  found = not fields
+  for name, value in fields.items():
+    for factor in (2, 0.5):
+      try:
+        other = positions.build(
+          {**positions.spec(method), name: type(value)(value * factor)}
+        )
+        there = seen(other)
+      except ValueError:
+        continue
+      again = seen(method)
+      assert other != method
+      for a, b in zip(here, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+      found = any(
+        not np.array_equal(a, b) for a, b in zip(here, there, strict=True)
+      )
+      if found:
+        return
+  assert found, f'no field of {method} changes anything'
+
+
+def test_training_positions_are_integers_that_rise(method):
+  pos = np.concatenate([np.arange(9), np.arange(7)])[None].astype(np.int32)
+  pos = np.repeat(pos, 4, axis=0)
+  draw = jax.jit(method.train_positions)
+  got = np.asarray(draw(jax.random.key(5), pos))
+  assert (got.dtype, got.shape) == (np.int32, pos.shape)
+  np.testing.assert_array_equal(got, draw(jax.random.key(5), pos))
+  for document in (got[:, :9], got[:, 9:]):
+    assert (np.diff(document, axis=1) > 0).all()
+    assert (document >= 0).all()
+  if positions.overrides(method, 'train_positions'):
+    assert (got != draw(jax.random.key(6), pos)).any()
+  else:
+    np.testing.assert_array_equal(got, pos)
+
+
 # Through a whole decoder.
 
 CONFIG = model.ModelConfig(
@@ -316,31 +371,101 @@ def test_no_output_sees_a_later_input_by_gradients(method):
 
     return jax.grad(output)(weights['embed'])
 
+  seen = np.zeros((1, 20, 20), bool)
+  for view in method.views(hooks.places(pos, pos, heads=N, length=20)):
+    everywhere = np.ones((1, 20, 20), bool)
+    seen |= everywhere if view.region is None else view.region(pos, pos)
   for i in (0, 7, 19):
     got = np.abs(gradients(weights_of(method), i)[ids[0]]).max(axis=-1)
     np.testing.assert_array_equal(got[i + 1 :], 0)
-    assert (got[: i + 1] > 0).all()
+    np.testing.assert_array_equal(got[: i + 1] > 0, seen[0, i, : i + 1])
+
+
+LENGTHS = (3, 21, 12)  # dynamic NTK's train_len of 16 lies between them.
+
+
+def ragged():
+  """Three documents, each in a padded row: ids and positions [3, 21]."""
+  rng = np.random.default_rng(4)
+  ids, pos = np.zeros((3, 21), np.int32), np.zeros((3, 21), np.int32)
+  for row, n in enumerate(LENGTHS):
+    ids[row, :n], pos[row, :n] = rng.integers(0, 40, n), np.arange(n)
+  return ids, pos
 
 
 def test_documents_packed_in_a_row_equal_documents_alone(method):
-  """3, 21 and 12 tokens: dynamic NTK's train_len of 16 lies between them."""
-  lengths = (3, 21, 12)
-  rng = np.random.default_rng(4)
-  documents = [rng.integers(0, 40, n) for n in lengths]
-  alone = np.zeros((3, 21), np.int32)
-  pos = np.zeros((3, 21), np.int32)
-  for row, (ids, n) in enumerate(zip(documents, lengths, strict=True)):
-    alone[row, :n], pos[row, :n] = ids, np.arange(n)
-  want = logits(method, weights_of(method), alone, pos)
+  ids, pos = ragged()
+  want = logits(method, weights_of(method), ids, pos)
   packed = logits(
     method,
     weights_of(method),
-    np.concatenate(documents)[None],
-    np.concatenate([np.arange(n) for n in lengths])[None].astype(np.int32),
-    np.repeat([5, 1, 9], lengths)[None].astype(np.int32),
+    np.concatenate([ids[row, :n] for row, n in enumerate(LENGTHS)])[None],
+    np.concatenate([pos[row, :n] for row, n in enumerate(LENGTHS)])[None],
+    np.repeat([5, 1, 9], LENGTHS)[None].astype(np.int32),
   )
   start = 0
-  for row, n in enumerate(lengths):
+  for row, n in enumerate(LENGTHS):
     got = packed[0, start : start + n]
     np.testing.assert_allclose(got, want[row, :n], atol=2e-5)
     start += n
+
+
+def decode(method, weights, cache, ids, new, length=None):
+  return model.extend(
+    CONFIG, (method,), weights, cache, ids, new_b=new, length_b=length
+  )
+
+
+decoded = hooks.jit(decode, static_argnums=0)
+
+
+def test_decoding_a_ragged_batch_equals_the_full_forward_pass(method):
+  """A prefill, a chunk, then one token at a time, with un-rotated keys, each
+  sequence at its own count and context length."""
+  ids, pos = ragged()
+  weights = weights_of(method)
+  want = logits(method, weights, ids, pos)
+  lengths, done = np.array(LENGTHS), np.zeros(3, int)
+  cache = model.empty_cache(CONFIG, 3, 24)
+  while (done < lengths).any():
+    size = 5 if done.max() < 10 else 1
+    new = np.minimum(size, lengths - done)
+    chunk = np.zeros((3, size), np.int32)
+    for row, n in enumerate(new):
+      chunk[row, :n] = ids[row, done[row] : done[row] + n]
+    got, cache = decoded(method, weights, cache, chunk, new, lengths)
+    for row, n in enumerate(new):
+      np.testing.assert_allclose(
+        got[row, :n], want[row, done[row] : done[row] + n], atol=2e-5
+      )
+    done = done + new
+    np.testing.assert_array_equal(cache.count_b, done)
+
+
+def test_a_step_at_length_l_is_the_last_row_of_a_pass_over_l_tokens(method):
+  """What decoding means for a method that depends on the length: all that the
+  cache holds is read as at the length of now, whatever lies beyond it."""
+  x, pos = tokens(t=21)
+  params = params_of(method)
+  counts = np.array([1, 3, 10, 16, 17, 18, 20, 21])
+  length = pos[np.arange(8), counts - 1][:, None] + 1
+  whole = jitted(method, params, x, pos, length)
+
+  @hooks.jit
+  def step(params, x):
+    y = method.embed(params, x, pos)
+    y = jnp.where(np.arange(21)[None, :, None] < counts[:, None, None], y, 99)
+    last = (counts - 1)[:, None].astype(np.int32)
+    return attention.attend(
+      method,
+      params,
+      jnp.take_along_axis(y, last[:, :, None], 1).reshape(8, 1, N, H),
+      y[..., : D // 2].reshape(8, 21, N // 2, H),
+      y[..., D // 2 :].reshape(8, 21, N // 2, H),
+      q_pos_bt=np.take_along_axis(pos, last, 1),
+      k_pos_bs=pos,
+      mask=attention.Mask(q_order_bt=last, k_count_b=counts),
+    )
+
+  got = step(params, x)[:, 0]
+  np.testing.assert_allclose(got, whole[np.arange(8), counts - 1], atol=3e-6)

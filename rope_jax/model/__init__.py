@@ -1,14 +1,18 @@
 """The decoder: its shape, weights, forward pass and NNX shell."""
 
 from rope_jax.model.config import ModelConfig
+from rope_jax.model.decode import Cache, empty_cache, extend
 from rope_jax.model.decoder import forward, next_token_nll, train_positions
 from rope_jax.model.transformer import Transformer, merge, split, with_layout
 from rope_jax.model.weights import Weights, init_weights
 
 __all__ = [
+  'Cache',
   'ModelConfig',
   'Transformer',
   'Weights',
+  'empty_cache',
+  'extend',
   'forward',
   'init_weights',
   'merge',

@@ -29,12 +29,33 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class _Context:
-  """What every layer's attention needs to know about the tokens."""
+class Context:
+  """What every layer's attention needs to know about the tokens.
 
-  pos_bt: Array
-  length_bt: Array
+  Attributes:
+    q_pos_bt, k_pos_bs: positions of the tokens at hand and of the keys.
+    q_length_bt, k_length_bs: tokens of context of each one's sequence.
+    mask: which key each token sees.
+    slot_bt: where in a cache the tokens' keys and values go; a slot past the
+      end is nowhere. None without a cache.
+  """
+
+  q_pos_bt: Array
+  k_pos_bs: Array
+  q_length_bt: Array
+  k_length_bs: Array
   mask: Mask
+  slot_bt: Array | None = None
+
+
+# Keys, not rotated, and values of the layers so far: [l, b, s, k, h] each.
+KeysValues = tuple[jax.Array, jax.Array]
+
+
+def _put(cache_bskh: jax.Array, new_btkh: jax.Array, slot_bt: Array):
+  row_b1 = jnp.arange(cache_bskh.shape[0])[:, None]
+  new_btkh = new_btkh.astype(cache_bskh.dtype)
+  return cache_bskh.at[row_b1, slot_bt].set(new_btkh, mode='drop')
 
 
 def _block(
@@ -43,8 +64,9 @@ def _block(
   weights: Weights,
   params: Any,
   x_btd: jax.Array,
-  context: _Context,
-) -> jax.Array:
+  context: Context,
+  cache: KeysValues | None,
+) -> tuple[jax.Array, KeysValues | None]:
   dtype = x_btd.dtype
   w = {k: v if 'norm' in k else v.astype(dtype) for k, v in weights.items()}
   y = rms_norm(x_btd, w['attention_norm'], config.norm_eps)
@@ -54,16 +76,23 @@ def _block(
   if config.qk_norm:
     q = rms_norm(q, w['q_norm'], config.norm_eps)
     k = rms_norm(k, w['k_norm'], config.norm_eps)
+  if cache is not None:
+    assert context.slot_bt is not None
+    k, v = (
+      _put(old, new, context.slot_bt)
+      for old, new in zip(cache, (k, v), strict=True)
+    )
+    cache = (k, v)
   out = attend(
     position,
     params,
     q,
     k,
     v,
-    q_pos_bt=context.pos_bt,
-    k_pos_bs=context.pos_bt,
-    q_length_bt=context.length_bt,
-    k_length_bs=context.length_bt,
+    q_pos_bt=context.q_pos_bt,
+    k_pos_bs=context.k_pos_bs,
+    q_length_bt=context.q_length_bt,
+    k_length_bs=context.k_length_bs,
     mask=context.mask,
     how=config.attention,
   )
@@ -71,7 +100,7 @@ def _block(
   y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
   gate = jax.nn.silu(jnp.einsum('btd,dm->btm', y, w['w_gate']))
   up = jnp.einsum('btd,dm->btm', y, w['w_up'])
-  return x_btd + jnp.einsum('btm,md->btd', gate * up, w['w_down'])
+  return x_btd + jnp.einsum('btm,md->btd', gate * up, w['w_down']), cache
 
 
 def _rematted(function: Callable, remat: str) -> Callable:
@@ -90,25 +119,35 @@ def _layers(
   layout: Layout,
   weights: Weights,
   x_btd: jax.Array,
-  context: _Context,
-) -> jax.Array:
+  context: Context,
+  cache: KeysValues | None,
+) -> tuple[jax.Array, KeysValues | None]:
   """All blocks, written out or as a scan over repeats of the layout."""
   blocks, tree = weights['blocks'], weights.get('position', {})
   period = len(layout)
 
   def one(slot):
-    def run(block, params, x_btd, context):
-      return _block(config, layout[slot], block, params, x_btd, context)
+    def run(block, params, x_btd, context, cache):
+      return _block(config, layout[slot], block, params, x_btd, context, cache)
 
     return _rematted(run, config.remat)
 
+  def at(tree, index):
+    return jax.tree.map(lambda x: x[index], tree)
+
+  def stack(caches):
+    return jax.tree.map(lambda *x: jnp.stack(x), *caches)
+
   if not config.scan or config.layers % period or config.layers == period:
+    caches = []
     for layer in range(config.layers):
       slot, use = layer % period, layer // period
-      block = {k: v[layer] for k, v in blocks.items()}
       params = position_params(tree, layout, slot, lambda x, use=use: x[use])
-      x_btd = one(slot)(block, params, x_btd, context)
-    return x_btd
+      x_btd, kept = one(slot)(
+        at(blocks, layer), params, x_btd, context, at(cache, layer)
+      )
+      caches.append(kept)
+    return x_btd, stack(caches)
   repeats = config.layers // period
   own, shared = {}, {}
   for slot in range(period):
@@ -116,19 +155,56 @@ def _layers(
       name = home(layout, slot, index)
       if name in tree:
         (shared if part.shared else own)[name] = tree[name]
-  stacked = {
-    k: v.reshape(repeats, period, *v.shape[1:]) for k, v in blocks.items()
-  }
+  stacked, caches = jax.tree.map(
+    lambda v: v.reshape(repeats, period, *v.shape[1:]), (blocks, cache)
+  )
 
   def body(x_btd, inputs):
-    block, own_now = inputs
+    block, own_now, before = inputs
+    after = []
     for slot in range(period):
       params = position_params({**shared, **own_now}, layout, slot, lambda x: x)
-      one_block = {k: v[slot] for k, v in block.items()}
-      x_btd = one(slot)(one_block, params, x_btd, context)
-    return x_btd, None
+      x_btd, kept = one(slot)(
+        at(block, slot), params, x_btd, context, at(before, slot)
+      )
+      after.append(kept)
+    return x_btd, stack(after)
 
-  return jax.lax.scan(body, x_btd, (stacked, own))[0]
+  x_btd, caches = jax.lax.scan(body, x_btd, (stacked, own, caches))
+  return x_btd, jax.tree.map(
+    lambda v: v.reshape(config.layers, *v.shape[2:]), caches
+  )
+
+
+def run_layers(
+  config: ModelConfig,
+  layout: Layout,
+  weights: Weights,
+  tokens_bt: Array,
+  context: Context,
+  cache: KeysValues | None = None,
+) -> tuple[jax.Array, KeysValues | None]:
+  """Logits [b, t, v] of tokens in a context, and the cache with them in it."""
+  dtype = jnp.dtype(config.dtype)
+  scale = config.width**0.5 if config.scale_embed else 1.0
+  x_btd = (weights['embed'][jnp.asarray(tokens_bt)] * scale).astype(dtype)
+  done, tree = [], weights.get('position', {})
+  for slot, position in enumerate(layout):  # Each equal part runs once.
+    for index, part in enumerate(parts(position)):
+      if part not in done:
+        done.append(part)
+        params = tree.get(home(layout, slot, index), {}) if part.shared else {}
+        x_btd = part.embed(params, x_btd, context.q_pos_bt)
+  x_btd, cache = _layers(config, layout, weights, x_btd, context, cache)
+  x_btd = rms_norm(x_btd, weights['final_norm'], config.norm_eps)
+  table = weights['embed'].T if config.tie_embeddings else weights['unembed']
+  logits_btv = jnp.einsum(
+    'btd,dv->btv',
+    x_btd,
+    table.astype(dtype),
+    preferred_element_type=jnp.float32,
+  )
+  return logits_btv, cache
 
 
 def forward(
@@ -158,30 +234,15 @@ def forward(
     pos_bt = np.broadcast_to(
       np.arange(tokens_bt.shape[1], dtype=np.int32), tokens_bt.shape
     )
-  dtype = jnp.dtype(config.dtype)
-  scale = config.width**0.5 if config.scale_embed else 1.0
-  x_btd = (weights['embed'][tokens_bt] * scale).astype(dtype)
-  done, tree = [], weights.get('position', {})
-  for slot, position in enumerate(layout):  # Each equal part runs once.
-    for index, part in enumerate(parts(position)):
-      if part not in done:
-        done.append(part)
-        params = tree.get(home(layout, slot, index), {}) if part.shared else {}
-        x_btd = part.embed(params, x_btd, pos_bt)
-  context = _Context(
-    pos_bt,
-    context_length(pos_bt, segment_bt),
-    Mask(q_segment_bt=segment_bt, k_segment_bs=segment_bt),
+  length_bt = context_length(pos_bt, segment_bt)
+  context = Context(
+    q_pos_bt=pos_bt,
+    k_pos_bs=pos_bt,
+    q_length_bt=length_bt,
+    k_length_bs=length_bt,
+    mask=Mask(q_segment_bt=segment_bt, k_segment_bs=segment_bt),
   )
-  x_btd = _layers(config, layout, weights, x_btd, context)
-  x_btd = rms_norm(x_btd, weights['final_norm'], config.norm_eps)
-  table = weights['embed'].T if config.tie_embeddings else weights['unembed']
-  return jnp.einsum(
-    'btd,dv->btv',
-    x_btd,
-    table.astype(dtype),
-    preferred_element_type=jnp.float32,
-  )
+  return run_layers(config, layout, weights, tokens_bt, context)[0]
 
 
 def train_positions(layout: Layout, key: jax.Array, pos_bt: Array) -> Array:

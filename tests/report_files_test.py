@@ -224,7 +224,7 @@ def test_page_has_its_data_once_and_every_section():
   ):
     assert f'<h2>{heading}</h2>' in text
   assert 'Not measured' not in text
-  assert text.count('class="results"') == 3
+  assert text.count('class="results"') == 4  # Three protocols, the ranking.
   assert 'Press et al.' in text
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rope_jax.report import rules, tables
+from rope_jax.report import ranking, rules, tables
 from rope_jax.report.inputs import (
   AS_TRAINED,
   POOLED,
@@ -49,6 +49,7 @@ def page(data: StudyData) -> str:
     'facts': _facts(data),
     'findings': _list(rules.findings(data)),
     'main_protocol': escape(data.protocol),
+    'ranking': _ranking(data),
     'tables': '\n'.join(_table(data, name) for name in data.protocols),
     'notes': ' '.join(escape(note) for note in tables.notes(data)),
     'protocols': _protocols(data),
@@ -164,8 +165,9 @@ def _training(curve) -> dict[str, Any]:
   }
   val_step, val_loss = curve.get('val_step'), curve.get('val_loss')
   if val_step is not None and val_loss is not None and len(val_step):
-    found['vx'] = _rounded(np.interp(val_step, curve['step'], tokens))
-    found['vy'] = _rounded(val_loss)
+    at = np.interp(val_step, curve['step'], tokens)
+    found['vx'] = [_round(x) for x in at]
+    found['vy'] = [_round(x) for x in val_loss]
   speed = curve.get('tokens_per_second')
   if speed is not None and np.size(speed):
     found['speed'] = _round(np.median(np.asarray(speed, float)))
@@ -179,11 +181,7 @@ def _means(values, group) -> list[float | None]:
     return []
   count = np.bincount(group)
   total = np.bincount(group, weights=values)
-  return _rounded(total[count > 0] / count[count > 0])
-
-
-def _rounded(values) -> list[float | None]:
-  return [_round(value) for value in values]
+  return [_round(x) for x in total[count > 0] / count[count > 0]]
 
 
 def _round(value) -> float | None:
@@ -241,12 +239,40 @@ def _table(data: StudyData, protocol: str) -> str:
       number = '' if math.isnan(cell.number) else repr(cell.number)
       line += f'<td data-v="{number}">{text}</td>'
     lines.append(f'<tr>{line}</tr>')
+  title = f'<h3>{escape(protocol)}, {grid.unit}</h3>'
+  return title + _sheet(heads, lines)
+
+
+def _sheet(heads: Sequence[str], lines: Sequence[str]) -> str:
+  """A table that scrolls sideways and sorts by its headings."""
   body = '\n'.join(lines)
   return (
-    f'<h3>{escape(protocol)}, {grid.unit}</h3>'
     '<div class="wide" tabindex="0"><table class="results">'
     f'<thead><tr>{"".join(heads)}</tr></thead>'
     f'<tbody>{body}</tbody></table></div>'
+  )
+
+
+def _ranking(data: StudyData) -> str:
+  found = ranking.ranking(data)
+  if found is None:
+    return ''
+  escape = html.escape
+  heads = ['<th scope="col" data-text>method</th>']
+  heads += [f'<th scope="col">{escape(h)}</th>' for h in ranking.heads(data)]
+  lines = []
+  for method, variant, places in found.rows:
+    numbers = ['' if p is None else str(p.first + p.last) for p in places]
+    last = places[-1]
+    gap = math.inf if last is None or last.value.diverged else last.gap
+    texts = zip(ranking.line(places), [*numbers, repr(gap)], strict=True)
+    cells = ''.join(f'<td data-v="{v}">{escape(t)}</td>' for t, v in texts)
+    name = escape(tables.label(method, variant))
+    lines.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+  return (
+    f'<section><h2>Ranking by {escape(found.protocol)}</h2>'
+    f'<p class="note">{escape(ranking.NOTE)}</p>{_sheet(heads, lines)}'
+    '</section>'
   )
 
 

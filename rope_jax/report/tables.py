@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 
-from rope_jax.report import rules
+from rope_jax.report import ranking, rules
 from rope_jax.report.inputs import (
   AS_TRAINED,
   UNITS,
@@ -84,6 +84,7 @@ def table_md(data: StudyData) -> str:
     lines += [f'Findings, by `{data.protocol}`:', '']
     lines += [f'* {_escape(sentence)}' for sentence in sentences]
     lines.append('')
+  lines += _ranking(data)
   for protocol in data.protocols:
     lines += _section(data, grid(data, protocol))
   lines += [*notes(data), '', WARNING, '']
@@ -128,6 +129,23 @@ def heading(data: StudyData, length: int) -> str:
 def label(method: str, variant: str) -> str:
   """'rope' as trained, 'rope + ntk' with a variant."""
   return method if variant == AS_TRAINED else f'{method} + {variant}'
+
+
+def _ranking(data: StudyData) -> list[str]:
+  found = ranking.ranking(data)
+  if found is None:
+    return []
+  heads = ['method', *ranking.heads(data)]
+  lines = [
+    f'## Ranking by `{found.protocol}`',
+    '',
+    '| ' + ' | '.join(heads) + ' |',
+    '| :-- |' + ' --: |' * (len(heads) - 1),
+  ]
+  for method, variant, places in found.rows:
+    texts = [_escape(label(method, variant)), *ranking.line(places)]
+    lines.append('| ' + ' | '.join(texts) + ' |')
+  return [*lines, '', ranking.NOTE, '']
 
 
 def _section(data: StudyData, table: Grid) -> list[str]:

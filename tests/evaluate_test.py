@@ -164,6 +164,35 @@ def test_variants_replace_rope_layers_and_skip_layouts_without_any():
   assert variants.layout_under(None, (t5,), **sizes) == (t5,)
 
 
+def test_a_variant_replaces_plain_rope_inside_a_composition():
+  sizes = {'train_len': 128, 'eval_len': 512}
+  alibi = positions.build({'name': 'alibi'})
+  yarn = {'name': 'yarn', 'factor': 'auto'}
+  trained = positions.compose(alibi, ROPE)
+  (under,) = variants.layout_under(yarn, (trained,), **sizes)
+  want = positions.build(
+    {'name': 'yarn', 'theta': ROPE.theta, 'factor': 4.0, 'train_len': 128}
+  )
+  assert under == positions.compose(alibi, want)
+  both = {'name': 'compose', 'parts': [yarn, {'name': 'alibi'}]}
+  (under,) = variants.layout_under(both, (ROPE,), **sizes)
+  assert under == positions.compose(want, alibi)
+
+
+def test_a_variant_that_learns_is_refused():
+  with pytest.raises(ValueError, match="'t5' learns parameters of its own"):
+    variants.resolve({'name': 't5'}, ROPE, train_len=8, eval_len=8)
+
+
+def test_methods_with_views_are_not_taken_for_their_spectrum():
+  """A re-mapping has RoPE's frequencies and other scores."""
+  rerope = positions.build({'name': 'rerope', 'theta': 1e4, 'window': 8})
+  plain = positions.build({'name': 'rope', 'theta': 1e4})
+  assert not variants.same_scores((rerope,), (plain,), 8, 16)
+  other = positions.build({'name': 'linear', 'theta': 1e4, 'factor': 1.0})
+  assert variants.same_scores((other,), (plain,), 8, 16)
+
+
 # -- The store ---------------------------------------------------------------
 
 

@@ -117,12 +117,12 @@ def measure(
   for length in lengths:
     seen: list[tuple[str, Layout]] = []
     for name, spec in specs.items():
-      under = variants.layout_under(
-        spec, layout, train_len=config.train.train_len, eval_len=length
-      )
-      if under is None:
-        continue
       try:
+        under = variants.layout_under(
+          spec, layout, train_len=config.train.train_len, eval_len=length
+        )
+        if under is None:
+          continue
         model_config.check(under)
         nll.check_reach(under, length)
       except ValueError as error:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from rope_jax import positions
@@ -23,7 +24,10 @@ def resolve(
 
   What the spec leaves out is taken over: theta, fraction, pairing and partial
   from the trained method, train_len from the training. A factor of 'auto'
-  becomes max(1, eval_len / train_len).
+  becomes max(1, eval_len / train_len). 'compose' does so part by part.
+
+  Raises:
+    ValueError: a spec that does not build, or a method that learns parameters.
 
   Example:
     >>> trained = Rope(theta=1e4)
@@ -31,6 +35,10 @@ def resolve(
     ...         eval_len=512).factor
     4.0
   """
+  if spec.get('name') == 'compose':
+    sizes = {'train_len': train_len, 'eval_len': eval_len}
+    parts = (resolve(part, trained, **sizes) for part in spec['parts'])
+    return positions.compose(*parts)
   fields = {k: v for k, v in dict(spec).items() if v is not None}
   known = positions.fields(str(fields.get('name')))
   inherited = {
@@ -45,7 +53,15 @@ def resolve(
       fields.setdefault(name, value)
   if fields.get('factor') == AUTO:
     fields['factor'] = max(1.0, eval_len / train_len)
-  return positions.build(fields)
+  built = positions.build(fields)
+  shape = {'heads': 2, 'head_dim': 8, 'model_dim': 16}
+  learnt = jax.eval_shape(lambda: built.init(jax.random.key(0), **shape))
+  if jax.tree.leaves(learnt):
+    raise ValueError(
+      f'a variant reads trained weights, and {fields["name"]!r} learns '
+      'parameters of its own: train it, as one of config.methods.'
+    )
+  return built
 
 
 def layout_under(
@@ -65,14 +81,25 @@ def layout_under(
   """
   if spec is None:
     return layout
-  if not any(type(p) is Rope for p in layout):
-    return None
-  return tuple(
-    resolve(spec, p, train_len=train_len, eval_len=eval_len)
-    if type(p) is Rope
-    else p
-    for p in layout
+  under = tuple(
+    _under(spec, p, train_len=train_len, eval_len=eval_len) for p in layout
   )
+  return under if _plain(layout) else None
+
+
+def _plain(layout: Layout) -> bool:
+  return any(type(p) is Rope or _plain(getattr(p, 'parts', ())) for p in layout)
+
+
+def _under(spec: Mapping[str, Any], position: Position, **lengths: int):
+  """A method with its plain RoPE, or that among its parts, replaced."""
+  if type(position) is Rope:
+    return resolve(spec, position, **lengths)
+  if isinstance(position, positions.Compose):
+    return positions.compose(
+      *(_under(spec, part, **lengths) for part in position.parts)
+    )
+  return position
 
 
 def same_scores(a: Layout, b: Layout, head_dim: int, length: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rope_jax.positions._compose import Compose, compose
+from rope_jax.positions._layouts import every, irope, local_global
 from rope_jax.positions.base import (
   Params,
   Places,
@@ -27,8 +28,11 @@ __all__ = [
   'View',
   'build',
   'compose',
+  'every',
   'fields',
+  'irope',
   'layout',
+  'local_global',
   'names',
   'overrides',
   'spec',

@@ -87,10 +87,12 @@ def default() -> Any:
         'tokens': 16384,  # In a batch, over all devices.
       },
       # A study: methods to train (name -> spec or layout), how many seeds, and
-      # under which specs the rotary ones are read again (name -> spec).
+      # under which specs the rotary ones are read again (name -> spec): all of
+      # them, or those named in variants_of.
       'methods': {},
       'seeds': (0,),
       'variants': {},
+      'variants_of': (),
     }
   )
 

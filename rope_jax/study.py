@@ -36,8 +36,11 @@ def run_config(config: Any, method: str, seed: int) -> Any:
   one = config.copy_and_resolve_references()
   with one.unlocked():
     one.name = f'{method}, seed {seed}'
+    del one.position  # It may be a spec, and this one a layout.
     one.position = methods(config)[method]
     one.train.seed = int(seed)
+    if config.variants_of and method not in config.variants_of:
+      one.variants = {}
   return one
 
 
@@ -64,6 +67,13 @@ def check(config: Any) -> None:
     raise ValueError(
       f'config.seeds={seeds!r} must be one or more different integers >= 0, '
       'such as (0, 1, 2).'
+    )
+  unknown = set(config.variants_of) - set(methods(config))
+  if unknown:
+    raise ValueError(
+      f'config.variants_of={tuple(config.variants_of)!r} names '
+      f'{", ".join(sorted(unknown))}, which config.methods does not have: '
+      f'{", ".join(methods(config))}.'
     )
   shape = config_lib.model_config(config, vocab=2)
   for method in methods(config):

@@ -32,6 +32,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile('repository')
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+  parser.addoption(
+    '--spec', help='contract_test.py: the method to test, as JSON'
+  )
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
   """Random numbers that depend on the test's name alone."""

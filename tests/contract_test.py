@@ -1,12 +1,16 @@
 """What every positional method must keep, whichever it is.
 
 A new file in rope_jax/positions is picked up by name, with the specs that its
-own test file, tests/positions/NAME_test.py, lists as EXAMPLES.
+own test file, tests/positions/NAME_test.py, lists as EXAMPLES. A method from
+anywhere else is held to the same laws by
+
+  python -m pytest tests/contract_test.py --spec='{"name": "pkg.module:Class"}'
 """
 
 import ast
 import functools
 import importlib
+import json
 import pathlib
 import pickle
 
@@ -57,9 +61,16 @@ def build(name):
   return positions.build(SPECS[name])
 
 
-@pytest.fixture(params=[*SPECS, *COMPOSED])
-def method(request):
-  return build(request.param)
+def pytest_generate_tests(metafunc):
+  if 'method' not in metafunc.fixturenames:
+    return
+  given = metafunc.config.getoption('--spec')
+  if given:
+    built = [positions.build(json.loads(given))]
+    metafunc.parametrize('method', built, ids=['given'])
+  else:
+    names = [*SPECS, *COMPOSED]
+    metafunc.parametrize('method', map(build, names), ids=names)
 
 
 @functools.cache

@@ -139,21 +139,36 @@ class Rope(base.Position):
     del length_bt
     return None
 
+  @property
+  def spectral(self) -> bool:
+    """Whether a token turns by `frequencies` at its context length alone."""
+    kind = type(self)
+    return kind.rotate is Rope.rotate and kind._turn is Rope._turn
+
+  def _phase(
+    self, pos_bt: base.Array, length_bt: base.Array, head_dim: int, by: float
+  ) -> jax.Array:
+    """What each token's pairs turn by: float32 [b, t, f], radians."""
+    rotary_dim, pairs = self.rotary_dim(head_dim), self.pairs(head_dim)
+    frequency_f, _ = self._scaled(rotary_dim, None)
+    phase_btf = _phases.phase(pos_bt, frequency_f[:pairs] / by)
+    drift_btf = self.drift(rotary_dim, length_bt)
+    if drift_btf is None:
+      return phase_btf
+    pos_bt1 = jnp.asarray(pos_bt)[:, :, None].astype(jnp.float32)
+    return phase_btf + pos_bt1 * (drift_btf[:, :, :pairs] / by)
+
   def _turn(
     self,
     x_btnh: jax.Array,
     pos_bt: base.Array,
     length_bt: base.Array,
-    divisor: float,
+    by: float,
   ) -> jax.Array:
-    rotary_dim = self.rotary_dim(x_btnh.shape[-1])
-    pairs = self.pairs(x_btnh.shape[-1])
-    frequency_f, amplitude = self._scaled(rotary_dim, None)
-    phase_btf = _phases.phase(pos_bt, frequency_f[:pairs] / divisor)
-    drift_btf = self.drift(rotary_dim, length_bt)
-    if drift_btf is not None:
-      pos_bt1 = jnp.asarray(pos_bt)[:, :, None].astype(jnp.float32)
-      phase_btf = phase_btf + pos_bt1 * (drift_btf[:, :, :pairs] / divisor)
+    head_dim = x_btnh.shape[-1]
+    rotary_dim = self.rotary_dim(head_dim)
+    _, amplitude = self._scaled(rotary_dim, None)
+    phase_btf = self._phase(pos_bt, length_bt, head_dim, by)
     cos, sin = jnp.cos(phase_btf), jnp.sin(phase_btf)
     gain_bt1 = self.gain(length_bt)
     if amplitude != 1.0 or gain_bt1 is not None:
@@ -206,11 +221,9 @@ def turn(
 
 def by_spectrum(position: base.Position) -> bool:
   """Whether `frequencies` at its context length is all that a method does."""
-  kind = type(position)
   return (
     isinstance(position, Rope)
-    and kind.rotate is Rope.rotate
-    and kind._turn is Rope._turn
+    and position.spectral
     and not any(
       base.overrides(position, hook)
       for hook in (
@@ -243,3 +256,15 @@ def ntk_theta(theta: float, factor: float, rotary_dim: int) -> float:
       'slows the slowest, so it needs at least two pairs (a rotary width >= 4).'
     )
   return theta * math.pow(factor, rotary_dim / (rotary_dim - 2))
+
+
+def as_floats(method: base.Position, field: str) -> tuple[float, ...]:
+  """Turns a field given as any sequence of numbers into a tuple of floats."""
+  given = getattr(method, field)
+  try:
+    values = tuple(float(x) for x in given)
+  except (TypeError, ValueError):
+    values = ()
+  base.require(method, field, len(values) > 0, 'a sequence of numbers')
+  object.__setattr__(method, field, values)
+  return values

@@ -1,4 +1,4 @@
-"""Dynamic NTK: the paper's and HF's, by the length of each sequence."""
+"""Dynamic NTK: the paper's, HF's and Qwen's, by each sequence's length."""
 
 import functools
 
@@ -6,6 +6,7 @@ import hooks
 import jax
 import numpy as np
 import oracles
+import oracles_rotary
 import pytest
 
 from rope_jax import attention, positions
@@ -14,6 +15,7 @@ from rope_jax import attention, positions
 EXAMPLES = [
   {'theta': 1e4, 'train_len': 16},
   {'theta': 1e4, 'train_len': 16, 'variant': 'hf', 'factor': 2.0},
+  {'theta': 1e4, 'train_len': 16, 'variant': 'qwen'},
 ]
 
 
@@ -23,9 +25,10 @@ def build(**fields):
 
 
 HF = {'variant': 'hf', 'factor': 2.0}
+QWEN = {'variant': 'qwen'}
 
 
-@pytest.mark.parametrize('fields', [{}, HF])
+@pytest.mark.parametrize('fields', [{}, HF, QWEN])
 def test_attention_follows_the_length_of_each_row(rng, fields):
   """Rows of one batch, one of them short of train_len and one beyond it."""
   c = hooks.case(rng, top=40)
@@ -35,6 +38,8 @@ def test_attention_follows_the_length_of_each_row(rng, fields):
   assert lengths[0] < 48 < lengths[1]
 
   def frequency(which, row):
+    if fields == QWEN:
+      return oracles_rotary.qwen_frequencies(8, 1e4, 48, int(lengths[row]))
     return oracles.dynamic_ntk_frequencies(
       8, 1e4, 48, int(lengths[row]), fields.get('factor')
     )
@@ -90,7 +95,42 @@ def drift(method, width, length_bt):
   return method.drift(width, length_bt)
 
 
-@pytest.mark.parametrize('fields', [{}, HF, {'train_len': 3001}])
+@pytest.mark.parametrize('train_len', [48, 100, 2048, 3001, 1])
+def test_qwens_steps_are_exact_at_powers_of_two(train_len):
+  """On, below and above every step, to the longest int32, also compiled."""
+  method = build(train_len=train_len, variant='qwen')
+  lengths = [1, 2**31 - 1]
+  for power in range(32):
+    lengths += [(train_len << power) + off for off in (-1, 0, 1)]
+  lengths = sorted({l for l in lengths if 0 < l < 2**31})
+  width = 8
+  got = drift(method, width, np.array(lengths, np.int32)[None])[0]
+  for row, length in zip(np.asarray(got, np.float64), lengths, strict=True):
+    alpha = float(oracles_rotary.qwen_alpha(length, train_len))
+    want = oracles.ntk_frequencies(width, 1e4, alpha)
+    found, amplitude = method.frequencies(width, length)
+    np.testing.assert_allclose(found, want, rtol=1e-12)
+    assert amplitude == 1.0
+    change = want - oracles.rope_frequencies(width, 1e4)
+    np.testing.assert_allclose(row, change, rtol=4e-7, atol=1e-15)
+
+
+def test_qwens_factor_leaps_just_beyond_train_len():
+  for length, alpha in (
+    (48, 1),
+    (49, 3),
+    (96, 3),
+    (97, 7),
+    (192, 7),
+    (193, 15),
+  ):
+    assert oracles_rotary.qwen_alpha(length, 48) == alpha
+    got = build(variant='qwen').frequencies(16, length)[0]
+    want = oracles.ntk_frequencies(16, 1e4, float(alpha))
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+@pytest.mark.parametrize('fields', [{}, HF, QWEN, {'train_len': 3001}])
 def test_the_compiled_part_keeps_its_documented_bound(fields):
   """Lengths from one token beyond train_len, where 1 + x loses x, to 16 x."""
   method = build(**{'train_len': 4000, **fields})
@@ -174,6 +214,7 @@ def test_two_hyperparameters_in_one_process_do_not_mix():
     {'name': 'dynamic_ntk', 'theta': 1e4, 'train_len': 64},
     {'train_len': 700},
     HF,
+    QWEN,
     {'theta': 500.0},
   )
 
@@ -183,10 +224,11 @@ def test_two_hyperparameters_in_one_process_do_not_mix():
   [
     ({'train_len': 0}, 'train_len=0.*number of tokens'),
     ({'train_len': None}, 'needs train_len'),
-    ({'variant': 'qwen'}, "variant='qwen'.*'paper', 'hf'"),
+    ({'variant': 'vllm'}, "variant='vllm'.*'paper', 'hf', 'qwen'"),
     ({'variant': 'hf'}, r"factor=None.*>= 1 with variant='hf'"),
     ({'variant': 'hf', 'factor': 0.5}, r'factor=0\.5.*>= 1'),
     ({'factor': 2.0}, r"factor=2\.0.*None unless variant='hf'"),
+    ({**HF, **QWEN}, r"factor=2\.0.*None unless variant='hf'"),
   ],
 )
 def test_a_field_out_of_range_is_named_with_its_value(fields, message):

@@ -4,10 +4,11 @@ import importlib
 import inspect
 import pathlib
 
+import numpy as np
 import pytest
 
 from rope_jax import config as config_lib
-from rope_jax import study
+from rope_jax import positions, study
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem != '__init__')
@@ -39,3 +40,39 @@ def test_a_config_is_a_lab_note(name):
 def test_an_unknown_size_is_refused():
   with pytest.raises(ValueError, match=':tiny'):
     importlib.import_module('configs.ntk').get_config('huge')
+
+
+def test_the_zoo_has_every_method_alone_and_in_its_sweep():
+  zoo = importlib.import_module('configs.zoo')
+  sweep = zoo.get_config('tiny')
+  swept = {*sweep.methods, *sweep.variants}
+  assert swept | set(zoo.APART) >= set(positions.names())
+  assert not set(zoo.APART) & swept
+  for name in positions.names():
+    for size in ('', ',tiny'):
+      config = zoo.get_config(name + size)
+      study.check(config)
+      config_lib.layout(config)
+      assert list(config.methods) == [name]
+
+
+def test_the_zoo_reads_remapped_distances_within_the_trained_length():
+  """At 16x as at 2x: a re-mapping of the sweep pretends no distance that
+  training did not show, and reaches every key or says which it drops."""
+  zoo = importlib.import_module('configs.zoo')
+  for train_len, longest in ((128, 256), (128, 2048), (512, 8192)):
+    specs = zoo.specs(train_len, longest, 32)
+    q = np.array([[longest - 1]], np.int32)
+    k = np.arange(longest, dtype=np.int32)[None]
+    places = positions.Places(q, k, q, k, np.arange(1), 1)
+    for name in ('self_extend', 'rerope', 'leaky_rerope', 'dual_chunk'):
+      for view in positions.build(specs[name]).views(places):
+        pretended = np.asarray(view.places.distance())[view.region(q, k)]
+        assert pretended.max(initial=0) / view.places.divisor < train_len, name
+        assert pretended.min(initial=0) >= 0
+
+
+def test_the_zoo_refuses_an_unknown_method_and_lists_those_it_knows():
+  zoo = importlib.import_module('configs.zoo')
+  with pytest.raises(ValueError, match="'alibu' is no method; known: alibi"):
+    zoo.get_config('alibu,tiny')

@@ -70,7 +70,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize('method', built, ids=['given'])
   else:
     names = [*SPECS, *COMPOSED]
-    metafunc.parametrize('method', map(build, names), ids=names)
+    metafunc.parametrize('method', [build(n) for n in names], ids=names)
 
 
 @functools.cache

@@ -249,9 +249,15 @@ def train_positions(layout: Layout, key: jax.Array, pos_bt: Array) -> Array:
   """The positions that training shows: what the layout's one method draws."""
   drawing = {p for p in layout if positions.overrides(p, 'train_positions')}
   if len(drawing) > 1:
+    names = sorted(
+      type(part).__name__
+      for position in drawing
+      for part in parts(position)
+      if positions.overrides(part, 'train_positions')
+    )
     raise ValueError(
       'the layout draws training positions in more than one way: '
-      f'{", ".join(sorted(type(p).__name__ for p in drawing))}. Keep one.'
+      f'{", ".join(names)}. Keep one.'
     )
   for position in drawing:
     return position.train_positions(key, pos_bt)

@@ -37,7 +37,8 @@ class Learned(base.Position):
     >>> Learned(train_len=128).reach
     128
 
-  Source: Gehring et al. 2017, arXiv:1705.03122, section 3.1; used by GPT-2.
+  Source: Gehring et al. 2017, arXiv:1705.03122, section 3.1;
+    openai/gpt-2, `src/model.py`, `wpe`.
   """
 
   relative: ClassVar[bool] = False

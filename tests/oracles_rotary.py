@@ -45,7 +45,7 @@ def ntk_by_parts_frequencies(
   slow=1,
   fast=32,
 ):
-  """Definition 1 of YaRN, or what its repository had before."""
+  """Definition 2 of YaRN, or what its repository had before."""
   plain = oracles.rope_frequencies(d, theta)
   if variant == 'paper':
     out = []

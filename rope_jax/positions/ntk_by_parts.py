@@ -43,7 +43,7 @@ class NtkByParts(rope.Rope):
     >>> ratio[[0, 30, 63]].round(3).tolist()
     [1.0, 3.021, 4.0]
 
-  Source: Peng et al. 2023, arXiv:2309.00071, definition 1 and section 3.2;
+  Source: Peng et al. 2023, arXiv:2309.00071, definition 2;
     'original': jquesnelle/yarn, `LlamaPartNTKScaledRotaryEmbedding`.
 
   Differs: where the lower end of a ramp of 'original' lies above its upper one

@@ -31,11 +31,8 @@ class PRope(rope.Rope):
     >>> frequency.round(6)
     array([1. , 0.1, 0. , 0. ])
 
-  Source: Barbero et al. 2024, arXiv:2410.06205, section 6.1 and appendix D;
+  Source: Barbero et al. 2024, arXiv:2410.06205, appendix D;
     huggingface/transformers, `_compute_proportional_rope_parameters`.
-
-  Differs: the paper's code takes the share of the pairs, transformers that of
-    the coordinates and halves it; both round down, to the same number.
   """
 
   fraction: float = dataclasses.field()

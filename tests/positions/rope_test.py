@@ -63,6 +63,44 @@ def test_the_four_forms_are_one_rotation_up_to_layout(rng):
       np.testing.assert_allclose(interleaved[0, i, head], matrix, atol=2e-6)
 
 
+def test_converted_weights_give_half_split_heads_the_same_scores(rng):
+  """Interleaved projections with their columns moved, a head at a time: what
+  converts a checkpoint; q and k need it, biases too, values must not."""
+  heads, width = 2, 12
+  x = rng.normal(size=(1, 5, width)).astype(np.float32)
+  w_q, w_k = rng.normal(size=(2, width, heads, 8)).astype(np.float32)
+  b_q, b_k = rng.normal(size=(2, heads, 8)).astype(np.float32)
+  v = rng.normal(size=(1, 5, heads, 8)).astype(np.float32)
+  pos = np.sort(rng.integers(0, 3000, (1, 5))).astype(np.int32)
+
+  def run(pairing, w_q, b_q, w_k, b_k):
+    q, k = (
+      np.einsum('btd,dnh->btnh', x, w) + b for w, b in ((w_q, b_q), (w_k, b_k))
+    )
+    return np.asarray(
+      hooks.attend(build(pairing=pairing), {}, q, k, v, pos, pos)
+    )
+
+  want = run('interleaved', w_q, b_q, w_k, b_k)
+  got = run('half', *map(to_half, (w_q, b_q, w_k, b_k)))
+  np.testing.assert_allclose(got, want, atol=2e-5)
+  for wrong in ((w_q, b_q, w_k, b_k), (to_half(w_q), b_q, to_half(w_k), b_k)):
+    assert np.abs(run('half', *wrong) - want).max() > 1e-2
+
+
+def test_the_matrix_of_roformer_gives_the_librarys_scores(rng):
+  """Eq. 16: q' R(j - i) k, one matrix for both positions."""
+  c = hooks.case(rng, b=1, t=3, s=4, n=2, k=1)
+
+  def score(row, head, i, j):
+    distance = int(c.k_pos[row, j]) - int(c.q_pos[row, i])
+    turned = oracles.rope_matrix(c.k[row, j, 0], distance, F8)
+    return float(c.q[row, i, head] @ turned) / 8**0.5
+
+  method = build(pairing='interleaved')
+  hooks.assert_attends(method, c, oracle={'score': score})
+
+
 def test_coordinates_beyond_the_fraction_pass_through_untouched(rng):
   x = rng.normal(size=(1, 5, 2, 8)).astype(np.float32)
   pos = np.arange(1, 6, dtype=np.int32)[None]

@@ -123,7 +123,7 @@ def fire(c, params, threshold, epsilon=1e-6):
   def bias(row, head, i, j):
     reach = max(abs(found['m'] * threshold), int(c.q_pos[row, i]))
     share = psi(_distance(c, row, i, j)) / (psi(reach) + epsilon)
-    total = found['b_out'][head]
+    total = 0.0
     for unit, weight in enumerate(found['w_in']):
       hidden = max(weight * share + found['b_in'][unit], 0.0)
       total += hidden * found['w_out'][unit, head]

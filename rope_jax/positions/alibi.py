@@ -32,6 +32,9 @@ class Alibi(base.Position):
 
   bias_h(i, j) = -m_h |i - j|
 
+  Any number of heads has its slopes m_h. Keys after the query, which a causal
+  mask hides, are penalised like those before it.
+
   Example:
     >>> slopes(8)[:3]
     array([0.5  , 0.25 , 0.125])

@@ -7,7 +7,7 @@ import numpy as np
 import oracles
 import pytest
 
-from rope_jax import positions
+from rope_jax import attention, positions
 from rope_jax.positions import alibi
 
 # What the contract test builds: small enough for rows of 75 tokens.
@@ -16,6 +16,7 @@ EXAMPLES = [
 ]
 
 ALIBI = positions.build({'name': 'alibi'})
+FULL = attention.Mask(causal=False)
 
 
 def test_attention_under_alibi_equals_the_loops(rng):
@@ -27,6 +28,28 @@ def test_attention_under_alibi_equals_the_loops(rng):
     return -slope[head] * abs(distance)
 
   hooks.assert_attends(ALIBI, c, oracle={'bias': bias})
+
+
+@pytest.mark.parametrize(('n', 'k'), [(6, 3), (12, 12), (1, 1)])
+def test_any_head_count_without_causality_equals_the_loops(rng, n, k):
+  c = hooks.case(rng, top=60, n=n, k=k, s=5)
+  slope = oracles.alibi_slopes(n)
+
+  def bias(row, head, i, j):
+    return -slope[head] * abs(int(c.q_pos[row, i]) - int(c.k_pos[row, j]))
+
+  oracle = {'bias': bias, 'seen': lambda row, i, j: True}
+  hooks.assert_attends(ALIBI, c, oracle=oracle, mask=FULL)
+
+
+def test_without_causality_a_mirrored_sequence_looks_the_same(rng):
+  """The symmetric reading of the bias: |i - j|, one slope for both sides."""
+  c = hooks.case(rng, top=100, k=4)
+  here = hooks.attend(ALIBI, {}, c.q, c.k, c.v, c.q_pos, c.k_pos, mask=FULL)
+  there = hooks.attend(
+    ALIBI, {}, c.q, c.k, c.v, 100 - c.q_pos, 100 - c.k_pos, mask=FULL
+  )
+  np.testing.assert_array_equal(here, there)
 
 
 def test_golden_slopes(golden):

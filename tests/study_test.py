@@ -197,3 +197,19 @@ def test_a_second_study_in_the_folder_is_refused(done):
     pytest.raises(ValueError, match='another process'),
   ):
     study.run(_config(), done[0], say=lambda _: None, progress=False)
+
+
+def test_variants_of_says_which_methods_are_read_again():
+  config = _config()
+  config.methods.nope = [{'name': 'nope'}, {'name': 'rope', 'theta': 1e4}]
+  config.variants_of = ('rope',)
+  study.check(config)
+  assert set(study.run_config(config, 'rope', 0).variants) == {'ntk'}
+  assert not study.run_config(config, 'nope', 0).variants
+  config.variants_of = ()
+  assert set(study.run_config(config, 'nope', 0).variants) == {'ntk'}
+  config.variants_of = ('rope', 'roep')
+  with pytest.raises(
+    ValueError, match=r'variants_of=.*names roep.*learned, nope, rope'
+  ):
+    study.check(config)

@@ -71,63 +71,73 @@ class Xpos(rope.Rope):
     del params, places
     return jnp.zeros_like(q_btnh), jnp.zeros_like(k_bskh)
 
-  def _scores(self, q_btnh, k_bskh, q_pos_bt, k_pos_bs, divisor):
-    """The scores of queries that lie close together: float32 [b, n, t, s]."""
-    head_dim = q_btnh.shape[-1]
+  def _rates(self, head_dim: int) -> np.ndarray:
+    """What each coordinate decays by: float64 [h], nats per token."""
     rotary_dim, pairs = self.rotary_dim(head_dim), self.pairs(head_dim)
-    frequency_f = self._series(rotary_dim)[:pairs] / divisor
-    rate_f = -np.log(self.zeta(rotary_dim)[:pairs]) / self.scale_base / divisor
-    rate_11f = rate_f.astype(np.float32)[None, None, :]
-    low_b1 = jnp.min(q_pos_bt, axis=1, keepdims=True)
-    high_b1 = jnp.max(q_pos_bt, axis=1, keepdims=True)
-    middle_b1 = low_b1 + (high_b1 - low_b1) // 2
-
-    def turned(x, pos, sign):
-      phase = _phases.phase(pos, frequency_f)
-      away = (pos - middle_b1).astype(jnp.float32)[:, :, None]
-      size = jnp.exp(jnp.minimum(sign * rate_11f * away, _MOST))
-      cos, sin = jnp.cos(phase) * size, jnp.sin(phase) * size
-      return rope.turn(x, cos, sin, self.pairing, rotary_dim)
-
-    q, k = turned(q_btnh, q_pos_bt, -1.0), turned(k_bskh, k_pos_bs, 1.0)
-    b, t, n, h = q.shape
-    s, groups = k.shape[1:3]
-    found = jnp.einsum(
-      'btkgh,bskh->bkgts',
-      q.reshape(b, t, groups, n // groups, h),
-      k,
-      preferred_element_type=jnp.float32,
-    )
-    return found.reshape(b, n, t, s) * h**-0.5
+    rate_f = -np.log(self.zeta(rotary_dim)[:pairs]) / self.scale_base
+    first, second = np.arange(pairs), np.arange(pairs) + rotary_dim // 2
+    if self.pairing == 'interleaved':
+      first, second = 2 * first, 2 * first + 1
+    rate_h = np.zeros(head_dim)
+    rate_h[first] = rate_h[second] = rate_f
+    return rate_h
 
   def bias(self, params, q_btnh, k_bskh, places):
     del params
+    head_dim, count, dtype = q_btnh.shape[-1], q_btnh.shape[1], q_btnh.dtype
+    rotary_dim, pairs = self.rotary_dim(head_dim), self.pairs(head_dim)
+    frequency_f = self._series(rotary_dim)[:pairs] / places.divisor
+    rate_h = self._rates(head_dim) / places.divisor
+    rate_11h = rate_h.astype(np.float32)[None, None, :]
     q_pos_bt, k_pos_bs = (
       jnp.asarray(x) for x in (places.q_pos_bt, places.k_pos_bs)
     )
-    count = q_btnh.shape[1]
 
-    def together(q_btnh, k_bskh):
-      return self._scores(q_btnh, k_bskh, q_pos_bt, k_pos_bs, places.divisor)
+    def turned(x, pos):
+      phase, x = _phases.phase(pos, frequency_f), x.astype(jnp.float32)
+      cos, sin = jnp.cos(phase), jnp.sin(phase)
+      return rope.turn(x, cos, sin, self.pairing, rotary_dim)
 
-    def one_by_one(q_btnh, k_bskh):
+    def scores(q, k, q_pos_bt):
+      """Of queries that lie close together: float32 [b, n, t, s]."""
+      low_b1 = jnp.min(q_pos_bt, axis=1, keepdims=True)
+      high_b1 = jnp.max(q_pos_bt, axis=1, keepdims=True)
+      middle_b1 = low_b1 + (high_b1 - low_b1) // 2
+
+      def sized(x, pos, sign):
+        away = (pos - middle_b1).astype(jnp.float32)[:, :, None]
+        size = jnp.exp(jnp.minimum(sign * rate_11h * away, _MOST))
+        return (x * size[:, :, None, :]).astype(dtype)
+
+      q, k = sized(q, q_pos_bt, -1.0), sized(k, k_pos_bs, 1.0)
+      b, t, n, h = q.shape
+      s, groups = k.shape[1:3]
+      found = jnp.einsum(
+        'btkgh,bskh->bkgts',
+        q.reshape(b, t, groups, n // groups, h),
+        k,
+        preferred_element_type=jnp.float32,
+      )
+      return found.reshape(b, n, t, s) * h**-0.5
+
+    def together(q, k):
+      return scores(q, k, q_pos_bt)
+
+    def one_by_one(q, k):
       @jax.checkpoint
       def one(at):
-        q, pos = (
-          jax.lax.dynamic_slice_in_dim(x, at, 1, axis=1)
-          for x in (q_btnh, q_pos_bt)
+        q1, pos = (
+          jax.lax.dynamic_slice_in_dim(x, at, 1, axis=1) for x in (q, q_pos_bt)
         )
-        return self._scores(q, k_bskh, pos, k_pos_bs, places.divisor)[:, :, 0]
+        return scores(q1, k, pos)[:, :, 0]
 
-      found_tbns = jax.lax.map(one, jnp.arange(count))
-      return jnp.moveaxis(found_tbns, 0, 2)
+      return jnp.moveaxis(jax.lax.map(one, jnp.arange(count)), 0, 2)
 
+    q, k = turned(q_btnh, q_pos_bt), turned(k_bskh, k_pos_bs)
     if count == 1:
-      return together(q_btnh, k_bskh)
-    fastest = -math.log(self.zeta(self.rotary_dim(q_btnh.shape[-1]))[0])
-    apart_b = jnp.max(q_pos_bt, axis=1).astype(jnp.float32) - jnp.min(
-      q_pos_bt, axis=1
-    ).astype(jnp.float32)
-    most = 2 * _MOST * self.scale_base * places.divisor / fastest
-    close = jnp.max(apart_b) <= np.float32(most)
-    return jax.lax.cond(close, together, one_by_one, q_btnh, k_bskh)
+      return together(q, k)
+    first_b, last_b = (
+      x(q_pos_bt, axis=1).astype(jnp.float32) for x in (jnp.min, jnp.max)
+    )
+    decay = jnp.max(last_b - first_b) * np.float32(rate_h.max())
+    return jax.lax.cond(decay <= 2 * _MOST, together, one_by_one, q, k)

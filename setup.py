@@ -47,6 +47,8 @@ EXTRAS = {
     'pytest-xdist>=3.6,<4',
     'ruff>=0.9,<1',
     'tensorboardX>=2.6,<3',
+    # Reads and computes configs as Hugging Face does; no torch.
+    'transformers>=5.23,<6',
   ],
 }
 

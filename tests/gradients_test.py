@@ -21,8 +21,8 @@ STEPS = 5e-3, 1e-3
 
 LEARN = [
   name
-  for name, spec in contract.SPECS.items()
-  if positions.method(spec['name']).init is not positions.Position.init
+  for name in contract.SPECS
+  if positions.overrides(contract.build(name), 'init')
 ]
 
 

@@ -117,10 +117,10 @@ def order_matters_not(spec, *others, params=None, h=16):
     weights = params(position) if params else {}
     length = int(max(c.q_pos.max(), c.k_pos.max())) + 1
     at = places(c.q_pos, c.k_pos, length=length)
-    q, k = position.rotate(weights, jnp.asarray(c.q), jnp.asarray(c.k), at)
-    k = jnp.repeat(k, 2, axis=2)
-    bias = position.bias(weights, q, k, at)
-    scores = jnp.einsum('btnh,bsnh->bnts', q, k)
+    given = jnp.asarray(c.q), jnp.asarray(c.k)
+    q, k = position.rotate(weights, *given, at)
+    bias = position.bias(weights, *given, at)
+    scores = jnp.einsum('btnh,bsnh->bnts', q, jnp.repeat(k, 2, axis=2))
     return np.asarray(scores if bias is None else scores + bias)
 
   forwards = [run(s) for s in specs]

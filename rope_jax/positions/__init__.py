@@ -33,6 +33,7 @@ __all__ = [
   'irope',
   'layout',
   'local_global',
+  'method',
   'names',
   'overrides',
   'spec',
@@ -54,8 +55,12 @@ def names() -> tuple[str, ...]:
   return tuple(sorted(stems - {'base'}))
 
 
-def _class_of(name: str) -> type[Position]:
-  """The one public Position of a method's file, or of 'pkg.module:Class'."""
+def method(name: str) -> type[Position]:
+  """The class of a method's file, or of 'pkg.module:Class'.
+
+  >>> method('rope').__name__
+  'Rope'
+  """
   if ':' in name:
     module_name, class_name = name.split(':', 1)
     found = getattr(importlib.import_module(module_name), class_name, None)
@@ -86,7 +91,7 @@ def fields(name: str) -> tuple[str, ...]:
   >>> fields('linear')
   ('theta', 'fraction', 'pairing', 'partial', 'factor')
   """
-  return tuple(f.name for f in dataclasses.fields(_class_of(name)))
+  return tuple(f.name for f in dataclasses.fields(method(name)))
 
 
 def build(spec: Mapping[str, Any]) -> Position:
@@ -119,8 +124,8 @@ def build(spec: Mapping[str, Any]) -> Position:
     if set(given) != {'parts'}:
       raise ValueError(f"'compose' takes `parts` alone; got {sorted(given)}.")
     return compose(*(build(part) for part in given['parts']))
-  method = _class_of(name)
-  known = {f.name: f for f in dataclasses.fields(method)}
+  kind = method(name)
+  known = {f.name: f for f in dataclasses.fields(kind)}
   required = {
     k
     for k, f in known.items()
@@ -141,7 +146,7 @@ def build(spec: Mapping[str, Any]) -> Position:
     )
   for key, value in given.items():
     _check_type(name, key, known[key].type, value)
-  return method(**given)
+  return kind(**given)
 
 
 def _check_type(name: str, field: str, annotation: Any, value: Any) -> None:

@@ -29,10 +29,10 @@ class Compose(Position):
         )
     for part in self.parts:
       if part.fractional:
-        found = [
+        found = [  # Rotary ones divide by `Places.divisor`, xPos's bias too.
           type(p).__name__
           for p in self.parts
-          if overrides(p, 'bias') or overrides(p, 'values')
+          if not p.rotary and (overrides(p, 'bias') or overrides(p, 'values'))
         ]
         if found:
           raise ValueError(

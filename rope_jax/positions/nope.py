@@ -17,6 +17,6 @@ class Nope(base.Position):
     >>> Nope().relative
     True
 
-  Source: Kazemnejad et al. 2023, arXiv:2305.19466, and on its limits Barbero et al.
-    2024, arXiv:2410.06205, proposition 5.2.
+  Source: Kazemnejad et al. 2023, arXiv:2305.19466, and on its limits Barbero
+    et al. 2024, arXiv:2410.06205, proposition 5.2.
   """

@@ -172,19 +172,24 @@ def test_golden_net_decay(golden):
     assert np.linalg.norm(parts) == pytest.approx(want, rel=2e-6)
 
 
-def test_under_rerope_the_decay_stops_growing_at_the_window(rng):
-  """Pretended positions decay too: min(i - j, 20) for both."""
+@pytest.mark.parametrize('leak', [None, 2.5])
+def test_under_rerope_the_decay_follows_the_pretended_distance(rng, leak):
+  """min(i - j, 20), or with a leak 20 + (i - j - 20) / 2.5 beyond."""
   c = rising(rng, 100_000, 300)
   rerope = {'name': 'rerope', 'theta': 1e4, 'window': 20}
+  if leak:
+    rerope |= {'name': 'leaky_rerope', 'factor': leak}
   xpos = {'name': 'xpos', 'theta': 1e4, 'scale_base': 16.0}
   method = positions.build({'name': 'compose', 'parts': [rerope, xpos]})
 
   def score(row, head, i, j):
     distance = int(c.q_pos[row, i]) - int(c.k_pos[row, j])
+    if distance >= 20:
+      distance = 20 + (distance - 20) / leak if leak else 20
     return oracles_rotary.xpos_score(
       c.q[row, i, head],
       c.k[row, j, head // 2],
-      min(distance, 20),
+      distance,
       0,
       1e4,
       scale_base=16,

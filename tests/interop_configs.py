@@ -338,6 +338,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
     'num_hidden_layers': 22,
     'position_embedding_type': 'absolute',
   },
+  'olmo3_7b': {
+    'model_type': 'olmo3',
+    'hidden_size': 4096,
+    'max_position_embeddings': 65536,
+    'num_attention_heads': 32,
+    'num_hidden_layers': 32,
+    'rope_scaling': {
+      'attention_factor': 1.2079441541679836,
+      'beta_fast': 32,
+      'beta_slow': 1,
+      'factor': 8.0,
+      'original_max_position_embeddings': 8192,
+      'rope_type': 'yarn',
+    },
+    'rope_theta': 500000,
+    'sliding_window': 4096,
+  },
   'stablelm2_1.6b': {
     'model_type': 'stablelm',
     'hidden_size': 2048,

@@ -18,31 +18,12 @@ from transformers import modeling_rope_utils
 from rope_jax import interop, positions
 from rope_jax.interop import hf_heads, hf_models
 
-NATIVE = [
-  name
-  for name, config in CONFIGS.items()
-  if config['model_type']
-  in {
-    'cohere',
-    'deepseek_v2',
-    'deepseek_v3',
-    'gemma2',
-    'gemma3_text',
-    'gemma4_text',
-    'glm',
-    'gpt_neox',
-    'gpt_oss',
-    'llama',
-    'mistral',
-    'modernbert',
-    'phi',
-    'phi3',
-    'qwen2',
-    'qwen3',
-    'smollm3',
-    'stablelm',
-  }
-]
+# Model types that transformers ships.
+SHIPPED = sorted(set(hf_models.MODELS) & set(transformers.CONFIG_MAPPING))
+NATIVE = [name for name, c in CONFIGS.items() if c['model_type'] in SHIPPED]
+NATIVE.remove('gptj_6b')  # It has no rope section.
+# Where some layers do not turn, one type that does.
+TURNING = {'smollm3_3b': 'full_attention', 'command_r7b': 'sliding_attention'}
 LENGTHS = (None, 4096, 4097, 131072)
 
 
@@ -89,8 +70,7 @@ def test_spectrum_of_a_real_config(name):
   attributes, sections = parsed(CONFIGS[name])
   assert sections
   for layer_type, section in sections.items():
-    if CONFIGS[name]['model_type'] == 'smollm3':
-      layer_type = 'full_attention'
+    layer_type = layer_type or TURNING.get(name)
     ours = interop.position_from_hf(CONFIGS[name], layer_type=layer_type)
     for length in LENGTHS:
       want, grown = theirs(attributes, section, length)
@@ -98,6 +78,21 @@ def test_spectrum_of_a_real_config(name):
       np.testing.assert_allclose(got[: len(want)], want, rtol=1e-12)
       assert not got[len(want) :].any()
       assert amplitude == pytest.approx(grown, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    n
+    for n, c in CONFIGS.items()
+    if c['model_type'] in transformers.CONFIG_MAPPING
+  ],
+)
+def test_a_config_as_they_would_write_it_says_the_same(name):
+  written = transformers.AutoConfig.for_model(**CONFIGS[name]).to_dict()
+  assert 'rope_scaling' not in written
+  got = interop.layout_from_hf(written)
+  assert got == interop.layout_from_hf(CONFIGS[name])
 
 
 def test_gemma_3_and_llama_4_as_their_text_configs():
@@ -129,9 +124,6 @@ def test_layer_types_are_those_of_their_classes():
     want = [t == 'sliding_attention' for t in read.layer_types]
     count = len(want)
     assert [local[i % len(local)] for i in range(count)] == want, name
-
-
-SHIPPED = sorted(set(hf_models.MODELS) & set(transformers.CONFIG_MAPPING))
 
 
 @pytest.mark.parametrize('name', SHIPPED)
@@ -316,8 +308,7 @@ def test_with_torch_itself(monkeypatch):
   for name in NATIVE:
     attributes, sections = parsed(CONFIGS[name])
     for layer_type, section in sections.items():
-      if CONFIGS[name]['model_type'] == 'smollm3':
-        layer_type = 'full_attention'
+      layer_type = layer_type or TURNING.get(name)
       ours = interop.position_from_hf(CONFIGS[name], layer_type=layer_type)
       want, grown = theirs(attributes, section, 131072)
       got, amplitude = ours.frequencies(attributes['head_dim'], 131072)

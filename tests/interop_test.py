@@ -119,6 +119,16 @@ LAYOUTS = {
   + [{'name': 'llama4_temperature', 'floor_scale': 8192, 'attn_scale': 0.1}],
   'smollm3_3b': [{**ROPE, 'theta': 5e6}] * 3 + [NOPE],
   'command_r7b': [within(COHERE, 4096)] * 3 + [NOPE],
+  'olmo3_7b': [within({**ROPE, 'theta': 5e5}, 4096)] * 3
+  + [
+    {
+      **YARN,
+      'theta': 5e5,
+      'factor': 8.0,
+      'train_len': 8192,
+      'attention_factor': 1.2079441541679836,
+    }
+  ],
   'modernbert': [{**ROPE, 'theta': 1.6e5}] + [within(ROPE, 65)] * 2,
 }
 
@@ -532,6 +542,40 @@ def test_round_trip_of_what_a_model_type_says(spec, dialect):
 def test_what_cannot_be_said_is_named(spec, message):
   with pytest.raises(ValueError, match=message):
     interop.position_to_hf(positions.build(spec))
+
+
+@pytest.mark.parametrize(
+  ('name', 'new', 'old'),
+  [
+    ('pythia_410m', {'partial_rotary_factor': 0.25}, None),
+    (
+      'llama3.1_8b',
+      CONFIGS['llama3.1_8b']['rope_scaling'],
+      CONFIGS['llama3.1_8b']['rope_scaling'],
+    ),
+  ],
+)
+def test_entries_of_both_dialects(name, new, old):
+  position = interop.position_from_hf(CONFIGS[name])
+  said = interop.position_to_hf(position)
+  section = {'rope_type': 'default', 'rope_theta': position.theta, **new}
+  assert said == {'rope_parameters': section}
+  said = interop.position_to_hf(position, 'v4')
+  top = {'rope_theta': position.theta, 'rope_scaling': old}
+  assert said == top | (new if old is None else {})
+
+
+def test_entries_of_lengths():
+  phi = interop.position_from_hf(CONFIGS['phi3_mini_128k'])
+  said = interop.position_to_hf(phi, 'v4')
+  assert said['max_position_embeddings'] == 131072
+  assert said['original_max_position_embeddings'] == 4096
+  assert 'original_max_position_embeddings' not in said['rope_scaling']
+  spec = {**ROPE, 'name': 'dynamic_ntk', 'variant': 'hf', 'factor': 2.0}
+  dynamic = positions.build({**spec, 'train_len': 2048})
+  for dialect in ('v5', 'v4'):
+    said = interop.position_to_hf(dynamic, dialect)
+    assert said['max_position_embeddings'] == 2048
 
 
 def test_a_fractional_length_cannot_be_said_in_the_old_dialect():

@@ -66,6 +66,8 @@ _NO_ROPE = ('no_rope_layers', 'no_rope_layer_interval')
 UNNAMED = Model(theta=None, keys=(*_NEOX, 'rope_pct', 'qk_rope_head_dim'))
 
 MODELS: dict[str, Model] = {
+  'arcee': Model(),
+  'bitnet': Model(theta=5e5),
   'chatglm': Model(
     pairing='interleaved', fraction=0.5, keys=('rope_ratio', 'original_rope')
   ),
@@ -81,6 +83,7 @@ MODELS: dict[str, Model] = {
   'deepseek_v2': Model(**_MLA),
   'deepseek_v3': Model(**_MLA),
   'ernie4_5': Model(pairing='interleaved', theta=5e5),
+  'ernie4_5_moe': Model(pairing='interleaved', theta=5e5),
   'falcon': Model(keys=('alibi',)),
   'gemma': Model(),
   'gemma2': Model(plan='period', period=2),
@@ -99,6 +102,7 @@ MODELS: dict[str, Model] = {
   'gpt_oss': Model(theta=1.5e5, plan='period', period=2),
   'gptj': Model(pairing='interleaved', keys=('rotary_dim', 'n_positions')),
   'granite': Model(),
+  'granitemoe': Model(),
   'helium': Model(pairing='interleaved', theta=1e5),
   'internlm2': Model(),
   'kimi_k2': Model(**_MLA),
@@ -111,6 +115,7 @@ MODELS: dict[str, Model] = {
     period=4,
     still=FULL,
   ),
+  'ministral': Model(plan='window'),
   'mistral': Model(plan='window'),
   'mixtral': Model(theta=1e6, plan='window'),
   'modernbert': Model(
@@ -122,6 +127,12 @@ MODELS: dict[str, Model] = {
   'nemotron': Model(fraction=0.5),
   'olmo': Model(),
   'olmo2': Model(),
+  'olmo3': Model(
+    theta=5e5,
+    plan='period',
+    period=4,
+    local=('rope_theta', 5e5),  # A scaling is for the full layers.
+  ),
   'olmoe': Model(),
   'persimmon': Model(fraction=0.5),
   'phi': Model(fraction=0.5),
@@ -132,6 +143,7 @@ MODELS: dict[str, Model] = {
   'qwen2_moe': Model(plan='qwen'),
   'qwen3': Model(plan='qwen'),
   'qwen3_moe': Model(plan='qwen'),
+  'seed_oss': Model(),
   'smollm3': Model(
     theta=2e6, keys=_NO_ROPE, plan='no_rope', period=4, still=NO_ROPE
   ),
@@ -140,4 +152,5 @@ MODELS: dict[str, Model] = {
     fraction=0.25, keys=('rope_pct', 'rotary_scaling_factor')
   ),
   'starcoder2': Model(plan='window'),
+  'vaultgemma': Model(plan='period', period=2),
 }

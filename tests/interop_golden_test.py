@@ -1,5 +1,6 @@
 """Configs of real models, computed by transformers' own code in float64."""
 
+import copy
 import inspect
 import math
 import pathlib
@@ -32,6 +33,11 @@ def _float64(monkeypatch):
   monkeypatch.setattr(modeling_rope_utils, 'torch', torch_shim, raising=False)
 
 
+def in_their_class(config):
+  """Their config object; they write into the dictionaries they are given."""
+  return transformers.AutoConfig.for_model(**copy.deepcopy(config))
+
+
 def theirs(config, section, length=None):
   """(frequencies, amplitude) of a flat rope section, by their code."""
   section, config = (
@@ -52,7 +58,7 @@ def theirs(config, section, length=None):
 
 def parsed(config):
   """Their config class's reading: (attributes, {layer type: section})."""
-  read = transformers.AutoConfig.for_model(**config)
+  read = in_their_class(config)
   sections = read.rope_parameters
   nested = any(isinstance(part, dict) for part in sections.values())
   head_dim = hf_heads.head_dim_of(config) or read.head_dim
@@ -89,7 +95,7 @@ def test_spectrum_of_a_real_config(name):
   ],
 )
 def test_a_config_as_they_would_write_it_says_the_same(name):
-  written = transformers.AutoConfig.for_model(**CONFIGS[name]).to_dict()
+  written = in_their_class(CONFIGS[name]).to_dict()
   assert 'rope_scaling' not in written
   got = interop.layout_from_hf(written)
   assert got == interop.layout_from_hf(CONFIGS[name])
@@ -103,7 +109,7 @@ def test_gemma_3_and_llama_4_as_their_text_configs():
     want, _ = theirs(attributes, section)
     np.testing.assert_allclose(ours.frequencies(256)[0], want, rtol=1e-12)
   llama = CONFIGS['llama4_scout']['text_config']
-  read = transformers.AutoConfig.for_model(**llama)
+  read = in_their_class(llama)
   layers = interop.layout_from_hf(CONFIGS['llama4_scout'])
   assert len(layers) == 4
   assert (
@@ -115,7 +121,7 @@ def test_gemma_3_and_llama_4_as_their_text_configs():
 def test_layer_types_are_those_of_their_classes():
   for name in ('gemma2_9b', 'gpt_oss_20b', 'smollm3_3b', 'modernbert'):
     config = {k: v for k, v in CONFIGS[name].items() if k != 'layer_types'}
-    read = transformers.AutoConfig.for_model(**config)
+    read = in_their_class(config)
     layout = interop.layout_from_hf(config)
     local = [
       any(type(p).__name__ == 'Local' for p in getattr(one, 'parts', (one,)))

@@ -308,6 +308,7 @@ REFUSED = [
   ),
   ({'rope_scaling': {**SECTION, 'mscale': 1.0}}, 'Write both or neither'),
   ({'rope_interleave': True}, "pairs by 'half'"),
+  ({'rope_scaling': 'linear'}, "section 'linear' must be a dictionary"),
   # Values.
   ({'rope_scaling': {**SECTION, 'factor': '4'}}, "factor='4' must be a number"),
   ({'rope_scaling': {**SECTION, 'factor': True}}, 'factor=True must be'),

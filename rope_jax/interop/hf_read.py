@@ -192,7 +192,7 @@ def _sections(config) -> tuple[Mapping[str, Any], bool]:
     )
   section = new or old or {}
   if not isinstance(section, Mapping):
-    raise ValueError(f'rope_parameters={section!r} must be a dictionary.')
+    raise ValueError(f'the rope section {section!r} must be a dictionary.')
   nested = any(isinstance(part, Mapping) for part in section.values())
   plain = [
     key

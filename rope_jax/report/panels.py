@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from rope_jax.report.inputs import AS_TRAINED, StudyData, Value
 from rope_jax.report.style import Style, families, styles
 
 _LONGEST = 26  # Letters of a label.
+_MOST = 8  # Lines of a panel that can still be followed.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,8 @@ def panels(
   Returns:
     (title, lines): the methods as trained, then the variants of each method
     that has any, each beside the method as trained; a panel for each scheme
-    where the schemes come with several factors.
+    where the schemes come with several factors. More lines than eight are
+    spread over panels, the lowest at the longest length first.
   """
   look = styles(data)
   lines = {}
@@ -51,7 +54,7 @@ def panels(
       name = method if variant == AS_TRAINED else variant
       lines[method, variant] = Line(name, values, look[method, variant])
   trained = [line for (_, v), line in lines.items() if v == AS_TRAINED]
-  multiples = [('Methods as trained', trained)]
+  multiples = _spread('Methods as trained', [], trained)
   kin = families(data.variants)
   for method in data.methods:
     mine = {v: line for (m, v), line in lines.items() if m == method}
@@ -62,10 +65,33 @@ def panels(
       if some:
         multiples.append((f'{method} + {scheme}', [*first, *some]))
     if mine:
-      multiples.append((f'Variants of {method}', [*first, *mine.values()]))
+      multiples += _spread(f'Variants of {method}', first, list(mine.values()))
   if len(data.methods) == 1 and len(multiples) > 1:
     multiples = multiples[1:]  # Its line is in every other panel.
   return [(title, mine) for title, mine in multiples if mine]
+
+
+def _spread(
+  title: str, first: list[Line], others: list[Line]
+) -> list[tuple[str, list[Line]]]:
+  """One panel, or several of about equally many lines in order of their loss;
+  `first` is in each."""
+  room = _MOST - len(first)
+  if len(others) <= room:
+    return [(title, [*first, *others])]
+
+  def loss(line: Line) -> tuple[int, float]:
+    last = max(line.values)
+    value = line.values[last]
+    return -last, math.inf if value.diverged else value.value
+
+  others = sorted(others, key=loss)
+  count = -(-len(others) // room)
+  size = -(-len(others) // count)
+  return [
+    (f'{title}, {at + 1} of {count}', [*first, *others[at * size :][:size]])
+    for at in range(count)
+  ]
 
 
 def label(data: StudyData, line: Line, scale: Scale) -> str:

@@ -74,7 +74,8 @@ def styles(data: StudyData) -> dict[tuple[str, str], Style]:
     m = methods.index(method)
     marker, symbol = _MARKERS[m % len(_MARKERS)]
     if variant == AS_TRAINED:
-      place, dash = m, _SOLID
+      again = m // len(_COLOURS)  # The colours come round: dashed then.
+      place, dash = m, _DASHES[(again - 1) % len(_DASHES)] if again else _SOLID
     elif kin:
       names = list(kin)
       dash = _DASHES[names.index(family(variant)) % len(_DASHES)]
@@ -92,10 +93,10 @@ def families(variants: Sequence[str]) -> dict[str, list[str]]:
 
   Returns:
     For example {'ntk': ['ntk-2', 'ntk-4'], ...}; {} for six variants or
-    fewer, and where no scheme has two.
+    fewer, and where schemes do not have two on average.
   """
   found: dict[str, list[str]] = {}
   for variant in variants:
     found.setdefault(family(variant), []).append(variant)
-  many = len(variants) > 6 and len(found) < len(variants)
+  many = len(variants) > 6 and 2 * len(found) <= len(variants)
   return found if many else {}

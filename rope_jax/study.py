@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rope_jax import config as config_lib
-from rope_jax import data, evaluate, metrics, report, train, workdir
+from rope_jax import data, evaluate, metrics, model, report, train, workdir
 from rope_jax.evaluate import cells
 from rope_jax.evaluate.progress import bar
 from rope_jax.report.inputs import AS_TRAINED, POOLED
@@ -78,7 +78,9 @@ def check(config: Any) -> None:
   shape = config_lib.model_config(config, vocab=2)
   for method in methods(config):
     run_dir(pathlib.Path(), method, 0)
-    shape.check(config_lib.layout(run_config(config, method, 0)))
+    layout = config_lib.layout(run_config(config, method, 0))
+    shape.check(layout)
+    model.check_training(layout, config.train.train_len)
 
 
 def run(

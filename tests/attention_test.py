@@ -213,9 +213,18 @@ def test_auto_is_naive_up_to_its_limit_and_by_blocks_beyond(rng, monkeypatch):
 def test_context_length_is_that_of_each_segment_whatever_its_id():
   pos = np.array([[0, 1, 2, 0, 1], [4, 0, 9, 1, 2]], np.int32)
   segment = np.array([[900, 900, 900, -3, -3], [1, 0, 1, 0, 7]], np.int32)
-  want = [[3, 3, 3, 2, 2], [10, 2, 10, 2, 3]]
+  want = [[3, 3, 3, 2, 2], [6, 2, 6, 2, 1]]
   np.testing.assert_array_equal(context_length(pos, segment), want)
   np.testing.assert_array_equal(context_length(pos, None), [[3], [10]])
+  np.testing.assert_array_equal(context_length(pos + 50, segment), want)
+
+
+def test_context_length_counts_only_what_exists_and_does_not_overflow():
+  pos = np.array([[0, 1, 2, 7], [3, 4, 5, 6], [5, 6, 7, 8]], np.int32)
+  got = context_length(pos, None, np.array([3, 4, 0]))
+  np.testing.assert_array_equal(got, [[3], [4], [0]])
+  far = np.array([[0, 2**31 - 1], [2**31 - 2, 2**31 - 1]], np.int32)
+  np.testing.assert_array_equal(context_length(far, None), [[2**31 - 1], [2]])
 
 
 X = np.zeros((1, 3, 4, 8), np.float32)

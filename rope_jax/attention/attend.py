@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -34,6 +35,8 @@ def attend(
   how: str = 'auto',
   q_length_bt: Array | None = None,
   k_length_bs: Array | None = None,
+  q_true_bt: Array | None = None,
+  k_true_bs: Array | None = None,
   heads: Array | None = None,
   total_heads: int | None = None,
 ) -> jax.Array:
@@ -56,8 +59,13 @@ def attend(
       queries at a time, forward and backward, and skips the keys that
       causality rules out; 'auto' takes 'naive' up to 512 x 512.
     q_length_bt: int32 [b, t] or [b, 1], the context length of each query's
-      sequence; None derives it from positions and segments.
+      sequence; None derives it from positions, segments and the mask's
+      k_count_b (give that for a cache that is not full).
     k_length_bs: the same for the keys.
+    q_true_bt: int32 positions of the queries in their text, where training
+      shows others (q_pos_bt): what windows, temperatures and lengths go by.
+      None is q_pos_bt.
+    k_true_bs: the same for the keys; both or neither.
     heads: int32 [n], which heads these are, where only some are at hand.
     total_heads: how many heads the layer has; None means n. Goes with heads.
 
@@ -81,6 +89,10 @@ def attend(
   if how not in HOWS:
     raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
   mask = Mask() if mask is None else mask
+  if (q_true_bt is None) != (k_true_bs is None):
+    raise ValueError('attend: q_true_bt and k_true_bs go together; give both.')
+  q_true_bt = q_pos_bt if q_true_bt is None else q_true_bt
+  k_true_bs = k_pos_bs if k_true_bs is None else k_true_bs
   queries, keys, count = q_btnh.shape[1], k_bskh.shape[1], q_btnh.shape[2]
   order_bt = mask.order(queries, keys)
   if heads is None:
@@ -96,12 +108,7 @@ def attend(
       'query heads; heads must be [n], and total_heads says out of how many.'
     )
   if q_length_bt is None or k_length_bs is None:
-    exist_bs = k_pos_bs
-    if mask.k_count_b is not None:  # A cache's empty places have no position.
-      at_1s = jnp.arange(k_bskh.shape[1], dtype=jnp.int32)[None]
-      exist_b1 = jnp.asarray(mask.k_count_b)[:, None]
-      exist_bs = jnp.where(at_1s < exist_b1, k_pos_bs, -1)
-    length_bs = context_length(exist_bs, mask.k_segment_bs)
+    length_bs = context_length(k_true_bs, mask.k_segment_bs, mask.k_count_b)
     k_length_bs = length_bs if k_length_bs is None else k_length_bs
     if q_length_bt is None:
       q_length_bt = length_bs
@@ -118,7 +125,10 @@ def attend(
     heads=heads,
     total_heads=total_heads or count,
   )
-  inputs = scores.prepare(position, params, q_btnh, k_bskh, v_bskh, places)
+  real = dataclasses.replace(places, q_pos_bt=q_true_bt, k_pos_bs=k_true_bs)
+  inputs = scores.prepare(
+    position, params, q_btnh, k_bskh, v_bskh, places, real
+  )
   if how == 'auto':
     how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
   if how == 'naive':

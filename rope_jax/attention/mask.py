@@ -92,25 +92,45 @@ class Mask:
     return seen
 
 
-def context_length(pos_bs: Array, segment_bs: Array | None) -> jax.Array:
+def context_length(
+  pos_bs: Array, segment_bs: Array | None, count_b: Array | None = None
+) -> jax.Array:
   """Tokens of context of each token's own sequence: int32 [b, s] or [b, 1].
 
-  One more than the largest position in the sequence, or in the token's segment
+  From its first position to its last: of the row, or of the token's segment
   where several are packed in a row.
 
-  >>> context_length(np.array([[0, 1, 2, 0, 1]]), np.array([[1, 1, 1, 2, 2]]))
+  Args:
+    pos_bs: int32 positions.
+    segment_bs: int32 segments, or None.
+    count_b: int32, only the first `count` tokens of a row exist; None is all.
+
+  >>> context_length(np.array([[0, 1, 2, 7, 8]]), np.array([[1, 1, 1, 2, 2]]))
   Array([[3, 3, 3, 2, 2]], dtype=int32)
   """
   pos_bs = jnp.asarray(pos_bs, jnp.int32)
+  count = pos_bs.shape[1]
+  exist_bs = jnp.ones(pos_bs.shape, bool)
+  if count_b is not None:
+    at_1s = jnp.arange(count, dtype=jnp.int32)[None]
+    exist_bs = at_1s < jnp.asarray(count_b)[:, None]
+  most = np.iinfo(np.int32).max
+  last_bs, first_bs = (
+    jnp.where(exist_bs, pos_bs, -1),
+    jnp.where(exist_bs, pos_bs, most),
+  )
   if segment_bs is None:
-    return jnp.max(pos_bs, axis=1, keepdims=True) + 1
-  segment_bs = jnp.asarray(segment_bs)
-  count = segment_bs.shape[1]
+    last = jnp.max(last_bs, axis=1, keepdims=True)
+    first = jnp.min(first_bs, axis=1, keepdims=True)
+  else:
 
-  def one(pos_s, segment_s):
-    # Ids may be any integers: each is replaced by its rank in the row.
-    rank_s = jnp.searchsorted(jnp.sort(segment_s), segment_s)
-    longest = jax.ops.segment_max(pos_s, rank_s, num_segments=count)
-    return longest[rank_s] + 1
+    def one(last_s, first_s, segment_s):
+      # Ids may be any integers: each is replaced by its rank in the row.
+      rank_s = jnp.searchsorted(jnp.sort(segment_s), segment_s)
+      last = jax.ops.segment_max(last_s, rank_s, num_segments=count)
+      first = jax.ops.segment_min(first_s, rank_s, num_segments=count)
+      return last[rank_s], first[rank_s]
 
-  return jax.vmap(one)(pos_bs, segment_bs)
+    last, first = jax.vmap(one)(last_bs, first_bs, jnp.asarray(segment_bs))
+  # Saturates one below 2^31; a sequence of which nothing exists has length 0.
+  return jnp.where(last < 0, 0, jnp.minimum(last - first, most - 1) + 1)

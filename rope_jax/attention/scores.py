@@ -21,7 +21,8 @@ class Inputs:
   Attributes:
     q_btnh, k_bskh, v_bskh: as they came, not rotated.
     turned: (q, k) under each of the method's views; None where there is one.
-    places: the real places.
+    places: where the tokens stand, or in training are shown to stand.
+    real: where they stand in their text: what windows and temperatures go by.
   """
 
   q_btnh: jax.Array
@@ -29,35 +30,43 @@ class Inputs:
   v_bskh: jax.Array
   turned: tuple[tuple[jax.Array, jax.Array], ...]
   places: Places
+  real: Places
 
   def keys_up_to(self, stop: int) -> Inputs:
     """The same with the first `stop` keys alone."""
-    places = self.places
-    lengths = places.k_length_bs
+
+    def cut(places: Places) -> Places:
+      lengths = places.k_length_bs
+      return dataclasses.replace(
+        places,
+        k_pos_bs=places.k_pos_bs[:, :stop],
+        k_length_bs=lengths if lengths.shape[1] == 1 else lengths[:, :stop],
+      )
+
     return dataclasses.replace(
       self,
       k_bskh=self.k_bskh[:, :stop],
       v_bskh=self.v_bskh[:, :stop],
       turned=tuple((q, k[:, :stop]) for q, k in self.turned),
-      places=dataclasses.replace(
-        places,
-        k_pos_bs=places.k_pos_bs[:, :stop],
-        k_length_bs=lengths if lengths.shape[1] == 1 else lengths[:, :stop],
-      ),
+      places=cut(self.places),
+      real=cut(self.real),
     )
 
   def _queries(self, cut) -> Inputs:
-    places = self.places
-    lengths = places.q_length_bt
+    def cut_places(places: Places) -> Places:
+      lengths = places.q_length_bt
+      return dataclasses.replace(
+        places,
+        q_pos_bt=cut(places.q_pos_bt),
+        q_length_bt=lengths if lengths.shape[1] == 1 else cut(lengths),
+      )
+
     return dataclasses.replace(
       self,
       q_btnh=cut(self.q_btnh),
       turned=tuple((cut(q), k) for q, k in self.turned),
-      places=dataclasses.replace(
-        places,
-        q_pos_bt=cut(places.q_pos_bt),
-        q_length_bt=lengths if lengths.shape[1] == 1 else cut(lengths),
-      ),
+      places=cut_places(self.places),
+      real=cut_places(self.real),
     )
 
   def queries(self, start: int, stop: int) -> Inputs:
@@ -78,13 +87,14 @@ def prepare(
   k_bskh: jax.Array,
   v_bskh: jax.Array,
   places: Places,
+  real: Places,
 ) -> Inputs:
   """Rotates whole sequences once per view, before any tile is cut."""
   turned = tuple(
     position.rotate(params, q_btnh, k_bskh, view.places)
     for view in position.views(places)
   )
-  return Inputs(q_btnh, k_bskh, v_bskh, turned, places)
+  return Inputs(q_btnh, k_bskh, v_bskh, turned, places, real)
 
 
 def _products(q_btnh: jax.Array, k_bskh: jax.Array) -> jax.Array:
@@ -105,10 +115,10 @@ def tile(
   position: Position, params: Params, inputs: Inputs, seen_bts: jax.Array | None
 ) -> jax.Array:
   """Attention of the queries at hand over the keys at hand: [b, t, n, h]."""
-  places = inputs.places
+  places, real = inputs.places, inputs.real
   total, regions = None, []
   views = position.views(places)
-  scale_bnt = position.scale(params, places)
+  scale_bnt = position.scale(params, real)
   for view, (q_btnh, k_bskh) in zip(views, inputs.turned, strict=True):
     entries = _products(q_btnh, k_bskh)
     bias = position.bias(params, inputs.q_btnh, inputs.k_bskh, view.places)
@@ -119,7 +129,7 @@ def tile(
     if view.region is None:
       total, inside = entries, None
     else:
-      inside = view.region(places.q_pos_bt, places.k_pos_bs)[:, None]
+      inside = view.region(real.q_pos_bt, real.k_pos_bs)[:, None]
       total = jnp.where(inside, entries, _MASKED if total is None else total)
     regions.append(inside)
   assert total is not None

@@ -22,12 +22,13 @@ TOKENS_PER_CALL = 16384  # Of `token_nll`; bounds its memory.
 def check_reach(layout: Layout, length: int) -> None:
   """Raises ValueError if a method of the layout ends before `length` tokens."""
   for position in layout:
-    if position.reach is not None and length > position.reach:
-      raise ValueError(
-        f'{type(position).__name__} is defined for {position.reach} positions, '
-        f'but the window has {length} tokens. Read at most {position.reach}, '
-        "or choose what happens beyond (`beyond='clip'` or 'interpolate')."
-      )
+    for part in getattr(position, 'parts', (position,)):
+      if part.reach is not None and length > part.reach:
+        raise ValueError(
+          f'{type(part).__name__} is defined for {part.reach} positions, but '
+          f'the window has {length} tokens. Read at most {part.reach}, or '
+          "choose what happens beyond (`beyond='clip'` or 'interpolate')."
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -2,7 +2,8 @@
 
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.decode import Cache, empty_cache, extend
-from rope_jax.model.decoder import forward, next_token_nll, train_positions
+from rope_jax.model.decoder import forward, next_token_nll
+from rope_jax.model.shown import check_training, train_positions
 from rope_jax.model.transformer import Transformer, merge, split, with_layout
 from rope_jax.model.weights import Weights, init_weights
 
@@ -11,6 +12,7 @@ __all__ = [
   'ModelConfig',
   'Transformer',
   'Weights',
+  'check_training',
   'empty_cache',
   'extend',
   'forward',

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax import positions
 from rope_jax.attention import Mask, attend, context_length
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.weights import Weights, home, parts, position_params
@@ -36,6 +35,8 @@ class Context:
     q_pos_bt, k_pos_bs: positions of the tokens at hand and of the keys.
     q_length_bt, k_length_bs: tokens of context of each one's sequence.
     mask: which key each token sees.
+    q_true_bt: positions of the tokens in their text, where q_pos_bt are others
+      that training shows; None is q_pos_bt.
     slot_bt: where in a cache the tokens' keys and values go; a slot past the
       end is nowhere. None without a cache.
   """
@@ -45,6 +46,7 @@ class Context:
   q_length_bt: Array
   k_length_bs: Array
   mask: Mask
+  q_true_bt: Array | None = None
   slot_bt: Array | None = None
 
 
@@ -93,6 +95,8 @@ def _block(
     k_pos_bs=context.k_pos_bs,
     q_length_bt=context.q_length_bt,
     k_length_bs=context.k_length_bs,
+    q_true_bt=context.q_true_bt,
+    k_true_bs=context.q_true_bt,
     mask=context.mask,
     how=config.attention,
   )
@@ -214,6 +218,7 @@ def forward(
   tokens_bt: Array,
   pos_bt: Array | None = None,
   segment_bt: Array | None = None,
+  shown_bt: Array | None = None,
 ) -> jax.Array:
   """Logits of the next token after each token.
 
@@ -222,46 +227,41 @@ def forward(
     layout: the positional methods, repeated over the layers; static.
     weights: as `init_weights` makes them.
     tokens_bt: int32 ids in [0, vocab).
-    pos_bt: int32 positions; None is 0 ... t - 1 in every row.
-    segment_bt: int32 ids of the documents packed in a row; a token sees its
-      own segment alone. None is one document a row.
+    pos_bt: int32 positions; None counts from 0 in every row, and in every
+      segment of it.
+    segment_bt: int32 ids of the documents packed in a row, each in one piece;
+      a token sees its own segment alone. None is one document a row.
+    shown_bt: int32 positions that training shows in place of pos_bt, see
+      `train_positions`. Windows, temperatures and lengths go by pos_bt still.
 
   Returns:
     float32 [b, t, v].
   """
   tokens_bt = jnp.asarray(tokens_bt)
   if pos_bt is None:
-    pos_bt = np.broadcast_to(
-      np.arange(tokens_bt.shape[1], dtype=np.int32), tokens_bt.shape
-    )
+    pos_bt = _count(tokens_bt.shape, segment_bt)
   length_bt = context_length(pos_bt, segment_bt)
   context = Context(
-    q_pos_bt=pos_bt,
-    k_pos_bs=pos_bt,
+    q_pos_bt=pos_bt if shown_bt is None else shown_bt,
+    k_pos_bs=pos_bt if shown_bt is None else shown_bt,
     q_length_bt=length_bt,
     k_length_bs=length_bt,
     mask=Mask(q_segment_bt=segment_bt, k_segment_bs=segment_bt),
+    q_true_bt=None if shown_bt is None else pos_bt,
   )
   return run_layers(config, layout, weights, tokens_bt, context)[0]
 
 
-def train_positions(layout: Layout, key: jax.Array, pos_bt: Array) -> Array:
-  """The positions that training shows: what the layout's one method draws."""
-  drawing = {p for p in layout if positions.overrides(p, 'train_positions')}
-  if len(drawing) > 1:
-    names = sorted(
-      type(part).__name__
-      for position in drawing
-      for part in parts(position)
-      if positions.overrides(part, 'train_positions')
-    )
-    raise ValueError(
-      'the layout draws training positions in more than one way: '
-      f'{", ".join(names)}. Keep one.'
-    )
-  for position in drawing:
-    return position.train_positions(key, pos_bt)
-  return pos_bt
+def _count(shape: tuple[int, ...], segment_bt: Array | None) -> jax.Array:
+  """Positions from 0 on in every row, or in every segment of it."""
+  at_bt = jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32), shape)
+  if segment_bt is None:
+    return at_bt
+  segment_bt = jnp.asarray(segment_bt)
+  new_bt = segment_bt[:, 1:] != segment_bt[:, :-1]
+  new_bt = jnp.concatenate([jnp.ones_like(new_bt[:, :1]), new_bt], axis=1)
+  start_bt = jax.lax.cummax(jnp.where(new_bt, at_bt, 0), axis=1)
+  return at_bt - start_bt
 
 
 def next_token_nll(logits_btv: jax.Array, targets_bt: Array) -> jax.Array:

@@ -5,9 +5,13 @@ import difflib
 import functools
 import importlib
 import inspect
+import numbers
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax
+import numpy as np
 
 from rope_jax.positions._compose import Compose, compose
 from rope_jax.positions._layouts import every, irope, local_global
@@ -121,8 +125,10 @@ def build(spec: Mapping[str, Any]) -> Position:
       f'{", ".join(names())}.'
     )
   if name == 'compose':
-    if set(given) != {'parts'}:
-      raise ValueError(f"'compose' takes `parts` alone; got {sorted(given)}.")
+    if set(given) != {'parts'} or isinstance(given['parts'], (Mapping, str)):
+      raise ValueError(
+        f"'compose' takes `parts` alone, a sequence of specs; got {given!r}."
+      )
     return compose(*(build(part) for part in given['parts']))
   kind = method(name)
   known = {f.name: f for f in dataclasses.fields(kind)}
@@ -144,25 +150,34 @@ def build(spec: Mapping[str, Any]) -> Position:
       f'{", ".join(known) or "none"}. (A config that changes `name` alone '
       "keeps the old method's fields: set those to None.)"
     )
-  for key, value in given.items():
-    _check_type(name, key, known[key].type, value)
-  return kind(**given)
+  values = {k: _plain(name, k, known[k].type, v) for k, v in given.items()}
+  return kind(**values)
 
 
-def _check_type(name: str, field: str, annotation: Any, value: Any) -> None:
-  """Rejects a value that is not of the field's annotated plain type."""
+def _plain(name: str, field: str, annotation: Any, value: Any) -> Any:
+  """A value as the field's annotated plain type (4 as 4.0 for a float, numpy
+  scalars as Python's); rejects what is not of that type."""
   text = annotation if isinstance(annotation, str) else _type_name(annotation)
-  kinds = {'float': (int, float), 'int': (int,), 'str': (str,), 'bool': (bool,)}
-  wanted = kinds.get(text.removesuffix(' | None'))
-  if wanted is None:
-    return
+  text = text.removesuffix(' | None')
+  kinds: dict[str, tuple[type, Any]] = {
+    'float': (numbers.Real, float),
+    'int': (numbers.Integral, int),
+    'str': (str, str),
+    'bool': (bool, bool),
+  }
+  if text not in kinds:
+    return value
+  wanted, make = kinds[text]
+  if isinstance(value, np.ndarray | jax.Array) and value.ndim == 0:
+    value = value.item()
   if not isinstance(value, wanted) or (
-    isinstance(value, bool) and bool not in wanted
+    isinstance(value, bool) and wanted is not bool
   ):
     raise ValueError(
       f'position {name!r}: {field}={value!r} is {type(value).__name__}; '
       f'{field} must be {text}.'
     )
+  return make(value)
 
 
 def _type_name(annotation: Any) -> str:

@@ -8,6 +8,7 @@ import functools
 import jax
 
 from rope_jax.positions.base import Position, View, overrides
+from rope_jax.positions.nope import Nope
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,9 @@ class Compose(Position):
         return part.views(places)
     return (View(places),)
 
+  def shown(self, train_len):
+    return max(part.shown(train_len) for part in self.parts)
+
   def train_positions(self, key, pos_bt):
     for part in self.parts:
       pos_bt = part.train_positions(key, pos_bt)
@@ -164,14 +168,12 @@ def compose(*parts: Position) -> Position:
     ValueError: two parts want what only one can have.
 
   Example:
-    >>> compose() == Position()
-    True
+    >>> compose()
+    Nope()
   """
   flat = []
   for part in parts:
     flat.extend(part.parts if isinstance(part, Compose) else (part,))
-  return (
-    flat[0]
-    if len(flat) == 1
-    else (Compose(parts=tuple(flat)) if flat else Position())
-  )
+  if len(flat) < 2:
+    return flat[0] if flat else Nope()
+  return Compose(parts=tuple(flat))

@@ -22,6 +22,12 @@ class Remap(rope.Rope):
   def join(self, other: base.Position) -> base.Position | None:
     if not other.rotary or base.overrides(other, 'views'):
       return None
+    if not other.relative:  # LongRoPE with first > 0.
+      raise ValueError(
+        f'compose: {type(other).__name__} turns a token by where it stands '
+        f'(first={getattr(other, "first", None)!r}), which '
+        f'{type(self).__name__} pretends to be elsewhere; set first=0.'
+      )
     for field in dataclasses.fields(rope.Rope):
       mine = getattr(self, field.name)
       theirs = getattr(other, field.name, field.default)

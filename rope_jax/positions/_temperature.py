@@ -8,8 +8,8 @@ from rope_jax.positions import base
 
 def visible(places: base.Places) -> jax.Array:
   """Tokens of a query's own sequence up to itself: float32 [b, t], >= 1."""
-  count_bt = jnp.asarray(places.q_pos_bt, jnp.int32) + 1
-  return jnp.maximum(count_bt, 1).astype(jnp.float32)
+  before_bt = jnp.asarray(places.q_pos_bt, jnp.float32)  # 2^31 fits in there.
+  return jnp.maximum(before_bt + 1, 1)
 
 
 def of_all_heads(scale_bt: jax.Array, places: base.Places) -> jax.Array:

@@ -135,9 +135,15 @@ class Position:
     return (View(places),)
 
   def train_positions(self, key: jax.Array, pos_bt: Array) -> Array:
-    """Returns the int32 positions that training shows in place of `pos_bt`."""
+    """Returns the int32 positions that training shows in place of `pos_bt`:
+    what rotations, biases and embeddings see, not windows or temperatures."""
     del key
     return pos_bt
+
+  def shown(self, train_len: int) -> int:
+    """One more than the largest position that `train_positions` may show for
+    rows of train_len tokens."""
+    return train_len
 
   def join(self, other: Position) -> Position | None:
     """For two rotary methods: the one that turns as both together, or None.

@@ -61,7 +61,7 @@ class LeakyRerope(_remap.Remap):
   @property
   def _shift(self) -> float:
     # Rounds off the error of a product of decimals: 10 x (1.1 - 1).
-    return round(self.window * (self.factor - 1), 9)
+    return float(round(self.window * (self.factor - 1), 9))
 
   def views(self, places):
     q_bt = jnp.asarray(places.q_pos_bt) + int(self._shift)

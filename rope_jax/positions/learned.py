@@ -67,7 +67,8 @@ class Learned(base.Position):
   def reach(self):
     if self.beyond == 'clip':
       return None
-    return int((self.factor or 1) * (self.train_len - 1)) + 1
+    # Rounds off the error of a product of decimals: 100 x 1.15.
+    return int(round((self.factor or 1) * (self.train_len - 1), 9)) + 1
 
   def init(self, key, *, heads, head_dim, model_dim):
     del heads, head_dim

@@ -46,7 +46,12 @@ class Llama4Temperature(base.Position):
 
   def scale(self, params, places):
     del params
-    count_bt = jnp.maximum(jnp.asarray(places.q_pos_bt, jnp.int32) + 1, 0)
-    steps_bt = (count_bt // self.floor_scale).astype(jnp.float32)
-    scale_bt = 1.0 + np.float32(self.attn_scale) * jnp.log1p(steps_bt)
+    given_bt = jnp.asarray(places.q_pos_bt, jnp.int32)
+    pos_bt = jnp.maximum(given_bt, 0)
+    # floor((i + 1) / floor_scale), with no i + 1 to leave int32.
+    ends_bt = pos_bt % self.floor_scale == self.floor_scale - 1
+    steps_bt = pos_bt // self.floor_scale + (ends_bt & (given_bt >= 0))
+    scale_bt = 1.0 + np.float32(self.attn_scale) * jnp.log1p(
+      steps_bt.astype(jnp.float32)
+    )
     return _temperature.of_all_heads(scale_bt, places)

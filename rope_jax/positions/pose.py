@@ -53,6 +53,9 @@ class Pose(base.Position):
       f'>= train_len={self.train_len}',
     )
 
+  def shown(self, train_len):
+    return train_len + self.target_len - self.train_len
+
   def train_positions(self, key, pos_bt):
     pos_bt = jnp.asarray(pos_bt, jnp.int32)
     b, t = pos_bt.shape

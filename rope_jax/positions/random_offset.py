@@ -41,6 +41,9 @@ class RandomOffset(base.Position):
       self, 'max_offset', self.max_offset >= 0, 'a number of tokens >= 0'
     )
 
+  def shown(self, train_len):
+    return train_len + self.max_offset
+
   def train_positions(self, key, pos_bt):
     pos_bt = jnp.asarray(pos_bt, jnp.int32)
     shape = (pos_bt.shape[0], 1)

@@ -42,6 +42,9 @@ class Randomized(base.Position):
   def __post_init__(self):
     base.require(self, 'max_len', self.max_len >= 1, 'a number >= 1')
 
+  def shown(self, train_len):
+    return self.max_len
+
   def train_positions(self, key, pos_bt):
     pos_bt = jnp.asarray(pos_bt, jnp.int32)
     b, t = pos_bt.shape

@@ -29,7 +29,7 @@ class Yarn(rope.Rope):
     beta_slow: rotations up to which a pair is fully interpolated.
     truncate: with ramp 'code', round the ramp's ends outwards to whole pairs
       (gpt-oss does not).
-    attention_factor: replaces the amplitude.
+    attention_factor: replaces the amplitude, mscale or not.
     mscale: with mscale_all_dim, amplitude = (0.1 mscale ln(factor) + 1) /
       (0.1 mscale_all_dim ln(factor) + 1) (DeepSeek).
     mscale_all_dim: see mscale; both or neither.
@@ -67,6 +67,17 @@ class Yarn(rope.Rope):
       self.beta_fast > self.beta_slow,
       f'above beta_slow={self.beta_slow:g}',
     )
+    base.require(
+      self, 'beta_fast', self.beta_fast < math.inf, 'a number of rotations'
+    )
+    for field in ('attention_factor', 'mscale', 'mscale_all_dim'):
+      value = getattr(self, field)
+      base.require(
+        self,
+        field,
+        value is None or 0 < value < math.inf,
+        'a number > 0, or None',
+      )
     base.require(
       self,
       'mscale_all_dim',

@@ -19,7 +19,7 @@ from rope_jax import data, metrics
 from rope_jax import mesh as meshes
 from rope_jax import workdir as workdirs
 from rope_jax.checkpoint import Checkpoints
-from rope_jax.model import ModelConfig, Weights
+from rope_jax.model import ModelConfig, Weights, check_training
 from rope_jax.positions import Layout
 from rope_jax.train import inputs
 from rope_jax.train import program as programs
@@ -99,6 +99,7 @@ def train(
   config_lib.check(config)
   layout = config_lib.layout(config)
   config_lib.model_config(config, vocab=2).check(layout)
+  check_training(layout, config.train.train_len)
   if config.train.tensorboard:
     metrics.check_tensorboard()
   workdirs.check_owner(workdir, config)

@@ -102,6 +102,7 @@ def nll_sum(
     batch['tokens'],
     batch['position'],
     batch['segment'],
+    batch.get('shown'),
   )
   nll = model.next_token_nll(logits, batch['targets'])
   return jnp.sum(nll * batch['weight'])
@@ -139,8 +140,9 @@ def make_step(
     key = jax.random.fold_in(jax.random.key(train.seed), state.step)
     if axis:
       key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-    position = model.train_positions(layout, key, batch['position'])
-    batch = {**batch, 'position': position}
+    shown = model.train_positions(layout, key, batch['position'])
+    if shown is not None:
+      batch = {**batch, 'shown': shown}
     tokens = total(jnp.sum(batch['weight']))
     scale = 1 / jnp.where(tokens > 0, tokens, 1)
 

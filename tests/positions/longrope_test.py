@@ -76,6 +76,7 @@ def attends(method, c, spectrum, first=0, **others):
 def test_attention_follows_the_length_of_each_row(rng, fields, amplitudes):
   """Rows of one batch, one of train_len tokens and one of a token more."""
   c = hooks.case(rng, top=40)
+  c.k_pos[:, 0] = 0
   c.k_pos[0, 3], c.k_pos[1, 3] = 47, 48
   assert (c.k_pos < 20).any()
 

@@ -1,8 +1,9 @@
 """Which positional method is best at the trained length, and which beyond it?
 
-Trains every method that ships under one loop, reads the rotary weights again
-under every scaling and re-mapping, and ranks them all at every length. With a
-method's name after the colon, that method alone.
+Trains every method that ships under one loop, reads plain RoPE's weights again
+under every scaling (by the factor of the longest length) and re-mapping, and
+ranks them all at every length. With a method's name after the colon, that
+method alone.
 
 Command: python -m experiments.study --config=configs/zoo.py:tiny \
   --workdir=runs/zoo-tiny
@@ -11,7 +12,20 @@ Command: python -m experiments.study --config=configs/zoo.py:tiny \
   python -m experiments.train --config=configs/zoo.py:fire --workdir=runs/fire
   Without tiny the model of configs/base.py (12 layers, 512 tokens, PG-19), on
   accelerators. More seeds: --config.seeds='(0,1,2)'.
-Result: none yet.
+Time: tiny, 48 minutes on 2 CPU cores that other work shared.
+Result (tiny: 200 steps, seed 0, bits per byte by last(64), errors about 0.055
+  at a length and 0.02 to 0.06 between methods): at the trained length sandwich
+  2.38 and Transformer-XL 2.41 lead, RoPE has 2.46, ALiBi 2.82, T5 2.76,
+  sinusoidal 3.19, NoPE 3.37. At 8x sandwich (2.40), Transformer-XL (2.41) and
+  kerple-power (2.43) hold and cannot be told apart. RoPE rises to 4.04; what
+  re-maps its positions or hides the far keys mends 97 to 100 % of that
+  (lm_infinite 2.465, streaming 2.466, ReRoPE with log-n 2.471, dual-chunk 2.50,
+  Self-Extend 2.51), scaling its frequencies without fine-tuning at most 70 %
+  (YaRN 2.94, NTK 3.85). PoSE trains rows of 128 to read 1024 at 2.54. A larger
+  theta (4.48), learned frequencies (4.21) and SSMax (4.18) are worse than plain
+  RoPE, random offsets change nothing. So short a training favours methods that
+  need not learn where things are: T5's table has 2.11 after twice the steps
+  (configs/quickstart.py).
 """
 
 from typing import Any

@@ -128,3 +128,16 @@ def order_matters_not(spec, *others, params=None, h=16):
   for at, (a, b) in enumerate(zip(forwards, backwards, strict=True)):
     np.testing.assert_array_equal(a, b)
     assert at == 0 or np.abs(a - forwards[0]).max() > 1e-4, specs[at]
+
+
+def draw(method, pos, seed=0):
+  """The training positions that a method draws for rows `pos`."""
+  key = jax.random.key(seed)
+  got = jit(method.train_positions)(key, np.asarray(pos, np.int32))
+  assert got.dtype == np.int32
+  return np.asarray(got)
+
+
+def rows(count, tokens):
+  """Positions 0, 1, ... of `count` rows."""
+  return np.tile(np.arange(tokens), (count, 1))

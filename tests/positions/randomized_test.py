@@ -17,19 +17,8 @@ def build(**fields):
   return positions.build({'name': 'randomized', 'max_len': 12, **fields})
 
 
-def draw(method, pos, seed=0):
-  key = jax.random.key(seed)
-  got = hooks.jit(method.train_positions)(key, np.asarray(pos, np.int32))
-  assert got.dtype == np.int32
-  return np.asarray(got)
-
-
-def rows(count, tokens):
-  return np.tile(np.arange(tokens), (count, 1))
-
-
 def test_each_row_is_a_rising_sample_of_the_range():
-  got = draw(build(max_len=40), rows(300, 10))
+  got = hooks.draw(build(max_len=40), hooks.rows(300, 10))
   assert (np.diff(got, axis=1) > 0).all()
   assert (got.min(), got.max()) == (0, 39)
   assert len({tuple(row) for row in got.tolist()}) > 290  # A draw per row.
@@ -37,14 +26,14 @@ def test_each_row_is_a_rising_sample_of_the_range():
 
 def test_every_position_is_as_likely_as_another():
   """4,000 rows of 3 of 12 hold each position 1,000 times, give or take 27."""
-  got = draw(build(), rows(4000, 3))
+  got = hooks.draw(build(), hooks.rows(4000, 3))
   counts = np.bincount(got.ravel(), minlength=12)
   assert np.abs(counts - 1000).max() < 130
 
 
 def test_every_pair_is_as_likely_as_another():
   """Without replacement and without preference: 66 pairs of 12."""
-  got = draw(build(), rows(6600, 2))
+  got = hooks.draw(build(), hooks.rows(6600, 2))
   pairs = np.bincount(got[:, 0] * 12 + got[:, 1], minlength=144)
   seen = pairs[pairs > 0]
   assert len(seen) == 66
@@ -52,30 +41,34 @@ def test_every_pair_is_as_likely_as_another():
 
 
 def test_a_row_of_the_whole_range_is_the_range():
-  np.testing.assert_array_equal(draw(build(), rows(3, 12)), rows(3, 12))
+  np.testing.assert_array_equal(
+    hooks.draw(build(), hooks.rows(3, 12)), hooks.rows(3, 12)
+  )
 
 
 def test_documents_of_a_packed_row_share_its_sample():
   packed = [[0, 1, 2, 3, 0, 1, 0, 1, 2]]
-  got = draw(build(), packed)[0]
-  whole = draw(build(), rows(1, 9))[0]
+  got = hooks.draw(build(), packed)[0]
+  whole = hooks.draw(build(), hooks.rows(1, 9))[0]
   np.testing.assert_array_equal(got, whole[np.array(packed[0])])
   assert (np.diff(got[:4]) > 0).all()
 
 
 def test_a_position_that_no_row_holds_is_not_taken_for_another():
-  assert draw(build(), [[0, 1, 9]])[0, 2] == -1
+  assert hooks.draw(build(), [[0, 1, 9]])[0, 2] == -1
 
 
 def test_the_key_decides():
-  pos = rows(5, 6)
-  np.testing.assert_array_equal(draw(build(), pos), draw(build(), pos))
-  assert (draw(build(), pos) != draw(build(), pos, seed=1)).any()
+  pos = hooks.rows(5, 6)
+  np.testing.assert_array_equal(
+    hooks.draw(build(), pos), hooks.draw(build(), pos)
+  )
+  assert (hooks.draw(build(), pos) != hooks.draw(build(), pos, seed=1)).any()
 
 
 def test_rows_draw_alike_under_vmap():
   keys = jax.random.split(jax.random.key(3), 4)
-  pos = rows(2, 6).astype(np.int32)
+  pos = hooks.rows(2, 6).astype(np.int32)
   mapped = jax.vmap(build().train_positions, in_axes=(0, None))(keys, pos)
   for key, got in zip(keys, mapped, strict=True):
     np.testing.assert_array_equal(got, build().train_positions(key, pos))
@@ -84,7 +77,7 @@ def test_rows_draw_alike_under_vmap():
 def test_training_shows_what_is_drawn_and_evaluation_does_not(rng):
   rope = positions.build({'name': 'rope', 'theta': 1e4})
   both = positions.compose(rope, build())
-  key, pos = jax.random.key(0), rows(2, 6).astype(np.int32)
+  key, pos = jax.random.key(0), hooks.rows(2, 6).astype(np.int32)
   got = model.train_positions((both, rope), key, pos)
   np.testing.assert_array_equal(got, build().train_positions(key, pos))
   assert (np.asarray(got) != pos).any()
@@ -97,7 +90,7 @@ def test_training_shows_what_is_drawn_and_evaluation_does_not(rng):
 
 def test_rows_longer_than_the_range_are_refused():
   with pytest.raises(ValueError, match=r'max_len=12.*rows of 13.*>= 13'):
-    draw(build(), rows(1, 13))
+    hooks.draw(build(), hooks.rows(1, 13))
 
 
 @pytest.mark.parametrize(

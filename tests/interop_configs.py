@@ -234,15 +234,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
     'partial_rotary_factor': 0.5,
     'rope_theta': 10000.0,
   },
-  'glm4_9b_chatglm': {
+  'chatglm3_6b': {
     'model_type': 'chatglm',
     'hidden_size': 4096,
     'kv_channels': 128,
     'num_attention_heads': 32,
     'num_layers': 40,
     'original_rope': True,
-    'rope_ratio': 500,
-    'seq_length': 131072,
+    'rope_ratio': 1,
+    'seq_length': 8192,
   },
   'gemma2_9b': {
     'model_type': 'gemma2',
@@ -422,7 +422,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     'sliding_window': 4096,
     'sliding_window_pattern': 4,
   },
-  'bloom_560m': {'model_type': 'bloom', 'n_head': 16, 'n_layer': 24},
+  'bloom_560m': {
+    'model_type': 'bloom',
+    'n_head': 16,
+    'n_layer': 24,
+    'offset_alibi': 100,
+  },
   'mpt_7b': {
     'model_type': 'mpt',
     'attn_config': {'alibi': True, 'alibi_bias_max': 8},

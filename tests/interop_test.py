@@ -63,12 +63,7 @@ ALIKE = {
   'deepseek_v3': {**DEEPSEEK, 'mscale': 1.0, 'mscale_all_dim': 1.0},
   'gpt_oss_20b': {**YARN, 'theta': 1.5e5, 'factor': 32.0, 'truncate': False},
   'glm4_9b': {**ROPE, 'fraction': 0.5, 'pairing': 'interleaved'},
-  'glm4_9b_chatglm': {
-    **ROPE,
-    'theta': 5e6,
-    'fraction': 0.5,
-    'pairing': 'interleaved',
-  },
+  'chatglm3_6b': {**ROPE, 'fraction': 0.5, 'pairing': 'interleaved'},
   'gemma2_9b': ROPE,
   'smollm2_135m': {**ROPE, 'theta': 1e5},
   'stablelm2_1.6b': {**ROPE, 'fraction': 0.25},

@@ -33,13 +33,20 @@ def layer_types(config: Mapping[str, Any], model: Model) -> tuple[str, ...]:
 
 def _planned(config: Mapping[str, Any], model: Model) -> tuple[str, ...]:
   if model.plan == 'window':
-    return (SLIDING if config.get('sliding_window') else FULL,)
-  if model.plan == 'qwen':
+    tokens = config.get('sliding_window', model.window)
+    return (SLIDING if tokens else FULL,)
+  if model.plan in ('qwen', 'qwen2_moe', 'qwen3_moe'):
     if not (config.get('use_sliding_window') and config.get('sliding_window')):
       return (FULL,)
-    full = whole(config, 'max_window_layers')
+    if model.plan == 'qwen3_moe':
+      return (SLIDING,)
+    first = whole(config, 'max_window_layers')
     layers = whole(config, 'num_hidden_layers')
-    return (FULL,) * min(full, layers) + (SLIDING,) * (layers - full)
+    if model.plan == 'qwen':
+      return (FULL,) * min(first, layers) + (SLIDING,) * (layers - first)
+    return tuple(
+      SLIDING if i % 2 == 0 and i < first else FULL for i in range(layers)
+    )
   if model.plan == 'period':
     period = config.get('sliding_window_pattern') or model.period
     period = config.get('_sliding_window_pattern') or period
@@ -77,7 +84,7 @@ def shortest(layers: tuple) -> tuple:
 
 
 def window(
-  config: Mapping[str, Any], layer_type: str
+  config: Mapping[str, Any], layer_type: str, default: int | None
 ) -> positions.Position | None:
   """What a layer of this type sees, or None for everything before it."""
   kind, key = 'sliding', 'sliding_window'
@@ -87,6 +94,8 @@ def window(
     return None
   elif 'local_attention' in config:  # ModernBERT: half on each side, inclusive.
     return _local(whole(config, 'local_attention') // 2 + 1, kind)
+  if key not in config and default is not None:
+    return _local(default, kind)
   if key not in config:
     raise ValueError(
       f'the layers of type {layer_type} need {key}; write its tokens, or null '

@@ -24,6 +24,7 @@ class Model:
       config is silent.
     still: the layer type that has no rotation, if any.
     local: the key of the sliding layers' own base, and its default.
+    window: for the plan 'window', the window where the config has no key of it.
   """
 
   pairing: str = 'half'
@@ -34,6 +35,7 @@ class Model:
   period: int = 0
   still: str | None = None
   local: tuple[str, float] | None = None
+  window: int | None = None
 
 
 # Keys that any rotary model may have at the top level of its config.
@@ -71,7 +73,9 @@ MODELS: dict[str, Model] = {
   'chatglm': Model(
     pairing='interleaved', fraction=0.5, keys=('rope_ratio', 'original_rope')
   ),
-  'codegen': Model(pairing='interleaved', keys=('rotary_dim', 'n_positions')),
+  'codegen': Model(
+    pairing='interleaved', keys=('rotary', 'rotary_dim', 'n_positions')
+  ),
   'cohere': Model(pairing='interleaved', theta=5e5),
   'cohere2': Model(
     pairing='interleaved',
@@ -100,7 +104,9 @@ MODELS: dict[str, Model] = {
   'glm4_moe': Model(fraction=0.5),
   'gpt_neox': Model(fraction=0.25, keys=_NEOX),
   'gpt_oss': Model(theta=1.5e5, plan='period', period=2),
-  'gptj': Model(pairing='interleaved', keys=('rotary_dim', 'n_positions')),
+  'gptj': Model(
+    pairing='interleaved', keys=('rotary', 'rotary_dim', 'n_positions')
+  ),
   'granite': Model(),
   'granitemoe': Model(),
   'helium': Model(pairing='interleaved', theta=1e5),
@@ -115,8 +121,8 @@ MODELS: dict[str, Model] = {
     period=4,
     still=FULL,
   ),
-  'ministral': Model(plan='window'),
-  'mistral': Model(plan='window'),
+  'ministral': Model(plan='window', window=4096),
+  'mistral': Model(plan='window', window=4096),
   'mixtral': Model(theta=1e6, plan='window'),
   'modernbert': Model(
     theta=1.6e5,
@@ -140,12 +146,16 @@ MODELS: dict[str, Model] = {
   'phimoe': Model(theta=1e6, plan='window'),
   'qwen': Model(keys=(*_NEOX, 'use_dynamic_ntk', 'use_logn_attn')),
   'qwen2': Model(plan='qwen'),
-  'qwen2_moe': Model(plan='qwen'),
+  'qwen2_moe': Model(plan='qwen2_moe'),
   'qwen3': Model(plan='qwen'),
-  'qwen3_moe': Model(plan='qwen'),
+  'qwen3_moe': Model(plan='qwen3_moe'),
   'seed_oss': Model(),
   'smollm3': Model(
-    theta=2e6, keys=_NO_ROPE, plan='no_rope', period=4, still=NO_ROPE
+    theta=2e6,
+    keys=(*_NO_ROPE, 'use_sliding_window'),
+    plan='no_rope',
+    period=4,
+    still=NO_ROPE,
   ),
   'stablelm': Model(fraction=0.25, keys=('rope_pct',)),
   'stablelm_epoch': Model(

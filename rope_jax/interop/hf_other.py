@@ -55,8 +55,20 @@ def _alibi(config: Config) -> positions.Position:
 
 def _mpt(config: Config) -> positions.Position:
   attention = config.get('attn_config') or {}
-  if not attention.get('alibi'):
-    return _learned(config, 'max_seq_len')
+  others = {
+    key: value
+    for key, value in attention.items()
+    if any(word in key for word in ('rope', 'rotary', 'alibi', 'position'))
+    and key not in ('alibi', 'alibi_bias_max')
+    and not (key == 'rope' and not value)
+  }
+  if others or not attention.get('alibi', True):
+    names = ', '.join(['alibi', *others])
+    raise ValueError(
+      f'attn_config={attention!r}: of model_type mpt only ALiBi is read, which '
+      'is all that its code in transformers has; alibi must be true or left '
+      f'out, and other keys about positions left out (here: {names}).'
+    )
   largest = attention.get('alibi_bias_max', 8)
   if largest != 8:
     raise ValueError(
@@ -76,16 +88,15 @@ def _t5(config: Config) -> positions.Position:
   )
 
 
-def _learned(config: Config, key: str = 'n_positions') -> positions.Position:
-  return positions.build(
-    {'name': 'learned', 'train_len': hf_layers.whole(config, key)}
-  )
+def _learned(config: Config) -> positions.Position:
+  train_len = hf_layers.whole(config, 'n_positions')
+  return positions.build({'name': 'learned', 'train_len': train_len})
 
 
 # Model types that do not turn q and k: the keys about positions that they
 # have, and who reads them.
 READERS: dict[str, tuple[tuple[str, ...], Callable]] = {
-  'bloom': ((), _alibi),
+  'bloom': (('offset_alibi',), _alibi),  # An offset the softmax cancels.
   'gpt2': (('n_positions',), _learned),
   'gpt_bigcode': (('n_positions',), _learned),
   'mpt': (('learned_pos_emb',), _mpt),

@@ -9,7 +9,7 @@ from rope_jax import positions
 from rope_jax.interop import hf_heads, hf_layers, hf_models, hf_other, hf_rope
 from rope_jax.interop.hf_models import COMMON, NO_ROPE, SLIDING, Model
 
-_WORDS = ('rope', 'rotary', 'alibi', 'position', 'logn', 'ntk')
+_WORDS = ('rope', 'rotary', 'alibi', 'position', 'logn', 'ntk', 'dual_chunk')
 
 # What a config says of its layers: their types, and how each encodes.
 Read = tuple[tuple[str, ...], dict[str, positions.Position]]
@@ -103,7 +103,10 @@ def layout_from_hf(config: Mapping[str, Any]) -> positions.Layout:
       f'rope_parameters has {", ".join(unused)}, but the config does not say '
       'which layers those are; write layer_types, one type per layer.'
     )
-  seen = {kind: hf_layers.window(config, kind) for kind in encodings}
+  model = hf_models.MODELS.get(config.get('model_type', ''), hf_models.UNNAMED)
+  seen = {
+    kind: hf_layers.window(config, kind, model.window) for kind in encodings
+  }
   return hf_layers.shortest(
     tuple(_windowed(encodings[kind], seen[kind]) for kind in layers)
   )
@@ -166,6 +169,8 @@ def _known(config, where, keys, inner=None) -> None:
 _SETTLED = {
   'alibi': (False,),  # Falcon's is added before the division by sqrt(head_dim).
   'original_rope': (True,),
+  'rotary': (True,),
+  'use_sliding_window': (False,),  # SmolLM3: windows on its NoPE layers.
   # What ModernBERT has, without having such a thing, and Cohere 2.
   'position_embedding_type': ('absolute', 'rope_gptj'),
   'rotary_scaling_factor': (1.0,),
@@ -173,6 +178,15 @@ _SETTLED = {
 
 
 def _settled(config, model) -> None:
+  ratio = config.get('rope_ratio')
+  if ratio not in (None, 1):
+    raise ValueError(
+      f'rope_ratio={ratio!r} means two things: ChatGLM3-128k and GLM-4 scale '
+      f"their base by it (write 'rope_theta': {10_000 * ratio:.1f} in its "
+      "place), ChatGLM2-32k divides positions by it (write 'rope_scaling': "
+      f"{{'rope_type': 'linear', 'factor': {float(ratio)}}}). The config does "
+      'not say which.'
+    )
   for key, allowed in _SETTLED.items():
     given = config.get(key)
     if key in model.keys and given is not None and given not in allowed:
@@ -230,8 +244,6 @@ def _encoding(config, model: Model, kind: str) -> positions.Position:
     }
   )
   base = default if base is None else base
-  if config.get('rope_ratio') is not None and base is not None:
-    base = base * config['rope_ratio']
   head_dim = hf_heads.head_dim_of(config)
   spec = hf_rope.spec_of(
     section,

@@ -1,83 +1,28 @@
 """What model types' own code makes of keys that look alike."""
 
 import pytest
-import transformers
 
 from rope_jax import interop, positions
 from rope_jax.positions import rope
 
 HEADS = {'hidden_size': 64, 'num_attention_heads': 4}
-NOPE = positions.build({'name': 'nope'})
 
 
-def slides(config):
-  """Which layers of a config see a window."""
-  layers = config['num_hidden_layers']
-  layout = interop.layout_from_hf(config)
-  return [hasattr(layout[i % len(layout)], 'parts') for i in range(layers)]
-
-
-@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('learned', [True, False, None])
 @pytest.mark.parametrize(
-  ('name', 'kind'),
+  'attention',
   [
-    ('qwen2', 'Qwen2Config'),
-    ('qwen2_moe', 'Qwen2MoeConfig'),
-    ('qwen3', 'Qwen3Config'),
+    None,
+    {},
+    {'alibi': True, 'rope': False},
+    {'rope': False, 'rope_theta': 10000, 'sliding_window_size': -1},
   ],
 )
-def test_windows_are_on_the_layers_that_transformers_puts_them_on(name, kind):
-  fields = {
-    'use_sliding_window': True,
-    'sliding_window': 8,
-    'max_window_layers': 4,
-    'num_hidden_layers': 7,
-  }
-  theirs = getattr(transformers, kind)(**fields).layer_types
-  config = {'model_type': name, 'rope_theta': 1e4, **HEADS, **fields}
-  assert slides(config) == [t == 'sliding_attention' for t in theirs]
-  assert slides({**config, 'use_sliding_window': False}) == [False] * 7
-
-
-def test_qwen3_moe_slides_everywhere_or_nowhere():
-  config = {
-    'model_type': 'qwen3_moe',
-    'rope_theta': 1e4,
-    'use_sliding_window': True,
-    'sliding_window': 8,
-    'num_hidden_layers': 3,
-    **HEADS,
-  }
-  assert slides(config) == [True] * 3
-  assert slides({**config, 'use_sliding_window': False}) == [False] * 3
-
-
-@pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize(
-  ('name', 'kind'), [('mistral', 'MistralConfig'), ('mixtral', 'MixtralConfig')]
-)
-def test_a_window_left_out_is_that_of_the_class(name, kind):
-  (method,) = interop.layout_from_hf(
-    {'model_type': name, 'rope_theta': 1e4, **HEADS}
-  )
-  theirs = getattr(transformers, kind)().sliding_window
-  local = [p for p in getattr(method, 'parts', ()) if hasattr(p, 'window')]
-  ours = local[0].window if local else None
-  assert ours == theirs
-  (method,) = interop.layout_from_hf(
-    {'model_type': name, 'rope_theta': 1e4, 'sliding_window': None, **HEADS}
-  )
-  assert not hasattr(method, 'parts')
-
-
-@pytest.mark.parametrize(
-  'attention', [None, {}, {'alibi': True, 'rope': False}]
-)
-def test_mpt_has_alibi_unless_it_says_otherwise(attention):
+def test_mpt_has_alibi_unless_it_says_otherwise(attention, learned):
   config = {
     'model_type': 'mpt',
     'max_seq_len': 2048,
-    'learned_pos_emb': True,
+    'learned_pos_emb': learned,
     'attn_config': attention,
   }
   assert interop.position_from_hf(config) == positions.build({'name': 'alibi'})
@@ -114,16 +59,38 @@ def test_gptj_says_that_it_is_rotary(name):
       'here: alibi, rope, rope_theta',
     ),
     (
+      {'model_type': 'mpt', 'attn_config': {'rope_theta': 1e4}},
+      'here: alibi, rope_theta',
+    ),
+    (
+      {'model_type': 'mpt', 'attn_config': {'learned_pos_emb': True}},
+      'here: alibi, learned_pos_emb',
+    ),
+    (
+      {'model_type': 'mpt', 'attn_config': {'sliding_window_size': 64}},
+      'here: alibi, sliding_window_size',
+    ),
+    ({'model_type': 'mpt', 'attn_config': 'torch'}, 'must be a dictionary'),
+    (
       {
         'model_type': 'qwen2',
         'rope_theta': 1e7,
-        'dual_chunk_attention_config': {'chunk_size': 262144},
+        'dual_chunk_attention_config': {
+          'chunk_size': 262144,
+          'local_size': 8192,
+          'original_max_position_embeddings': 262144,
+        },
       },
-      'dual_chunk_attention_config=.*looks as if it changed positions',
+      'dual_chunk_attention_config=.*chunk=chunk_size and local=local_size.*'
+      'scales keys',
     ),
     (
-      {'model_type': 'smollm3', 'use_sliding_window': True},
-      r'use_sliding_window=True is not read.*\(False,\)',
+      {'model_type': 'qwen2', 'chunked_attention': 64},
+      'chunked_attention=64 is not read',
+    ),
+    (
+      {'model_type': 'llama', 'attention_chunk_size': 64},
+      'attention_chunk_size=64 is not read',
     ),
     ({'model_type': 'gptj', 'rotary': False}, 'rotary=False is not read'),
   ],
@@ -131,6 +98,23 @@ def test_gptj_says_that_it_is_rotary(name):
 def test_what_cannot_be_told_or_is_not_read_is_refused(config, says):
   with pytest.raises(ValueError, match=says):
     interop.position_from_hf({**HEADS, **config})
+
+
+def test_both_readings_of_chatglms_ratio_can_be_written():
+  config = {
+    'model_type': 'chatglm',
+    'kv_channels': 128,
+    'original_rope': True,
+    'seq_length': 32768,
+  }
+  plain = interop.position_from_hf({**config, 'rope_ratio': 1})
+  assert plain == interop.position_from_hf(config)
+  based = interop.position_from_hf({**config, 'rope_theta': 40000.0})
+  assert positions.spec(based) == {**positions.spec(plain), 'theta': 4e4}
+  section = {'rope_type': 'linear', 'factor': 4.0}
+  divided = interop.position_from_hf({**config, 'rope_scaling': section})
+  want = {**positions.spec(plain), 'name': 'linear', 'factor': 4.0}
+  assert divided == positions.build(want)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +166,8 @@ def test_a_whole_llama_config_reads(size, factor, last):
     }
   )
   head_dim = size // 32
+  same = {**config, 'head_dim': head_dim}  # As Llama 3.2 writes it.
+  assert interop.position_from_hf(same) == method
   plain = 5e5 ** (-(head_dim - 2) / head_dim)
   assert isinstance(method, rope.Rope)
   slowest = method.frequencies(head_dim)[0][-1]

@@ -194,6 +194,17 @@ def test_qwen2_windows_begin_above_max_window_layers():
   assert layout[20:] == (positions.build(within(turning, 4096)),) * 8
 
 
+def test_a_period_whose_ends_are_alike_is_not_cut_further():
+  full, sliding = 'full_attention', 'sliding_attention'
+  config = {
+    **LLAMA_2,
+    'layer_types': [full, sliding, full] * 4,
+    'sliding_window': 8,
+  }
+  want = [ROPE, within(ROPE, 8), ROPE]
+  assert interop.layout_from_hf(config) == positions.layout(want)
+
+
 def test_a_share_of_coordinates_is_rounded_down_as_theirs_is():
   config = {**LLAMA_2, 'head_dim': 64, 'partial_rotary_factor': 0.334}
   with pytest.raises(ValueError, match='21'):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rope_jax import positions
-from rope_jax.interop.hf_models import CHUNKED, FULL, SLIDING, Model
+from rope_jax.interop.hf_models import CHUNKED, FULL, NO_ROPE, SLIDING, Model
 
 
 def layer_types(config: Mapping[str, Any], model: Model) -> tuple[str, ...]:
-  """The type of each layer, cut to the shortest period.
+  """The type of each layer, or of those of one period.
 
   `layer_types` of the config, where it is, else what the model type's code
   makes of the other keys.
@@ -18,17 +18,37 @@ def layer_types(config: Mapping[str, Any], model: Model) -> tuple[str, ...]:
   planned = _planned(config, model)
   given = config.get('layer_types')
   if given is None:
-    return shortest(planned)
+    return planned
   given = tuple(given)
-  if model.plan == 'no_rope' and (
-    {t for t in given if t != FULL} - set(planned)
-    or (CHUNKED in given and shortest(given) != shortest(planned))
-  ):
+  if model.plan != 'no_rope':
+    return given
+  if not _agree(config, model, given, planned):
     raise ValueError(
       f'layer_types={list(given)} and no_rope_layers, from which follows '
       f'{list(planned)}, differ; leave layer_types out.'
     )
-  return shortest(planned if model.plan == 'no_rope' else given)
+  return planned
+
+
+def _agree(config, model, given, planned) -> bool:
+  """Whether layer_types say what follows from no_rope_layers."""
+  if model.still != NO_ROPE:
+    return not {t for t in given if t != FULL} - set(planned) and (
+      CHUNKED not in given or shortest(given) == shortest(planned)
+    )
+  # SmolLM3's code knows two types; which layers turn is not among them.
+  slid = SLIDING if _slides(config, model) else FULL
+  theirs = tuple(slid if t == NO_ROPE else t for t in planned)
+  return any(
+    all(t == want[i % len(want)] for i, t in enumerate(given))
+    for want in (planned, theirs)
+  )
+
+
+def _slides(config: Mapping[str, Any], model: Model) -> bool:
+  """Whether a model that can be told to slide some of its layers does."""
+  tokens = config.get('sliding_window', model.window)
+  return bool(config.get('use_sliding_window') and tokens)
 
 
 def _planned(config: Mapping[str, Any], model: Model) -> tuple[str, ...]:
@@ -36,7 +56,7 @@ def _planned(config: Mapping[str, Any], model: Model) -> tuple[str, ...]:
     tokens = config.get('sliding_window', model.window)
     return (SLIDING if tokens else FULL,)
   if model.plan in ('qwen', 'qwen2_moe', 'qwen3_moe'):
-    if not (config.get('use_sliding_window') and config.get('sliding_window')):
+    if not _slides(config, model):
       return (FULL,)
     if model.plan == 'qwen3_moe':
       return (SLIDING,)
@@ -84,18 +104,21 @@ def shortest(layers: tuple) -> tuple:
 
 
 def window(
-  config: Mapping[str, Any], layer_type: str, default: int | None
+  config: Mapping[str, Any], layer_type: str, model: Model
 ) -> positions.Position | None:
   """What a layer of this type sees, or None for everything before it."""
   kind, key = 'sliding', 'sliding_window'
   if layer_type == CHUNKED:
     kind, key = 'chunk', 'attention_chunk_size'
+  elif layer_type == NO_ROPE:
+    if not _slides(config, model):
+      return None
   elif layer_type != SLIDING:
     return None
   elif 'local_attention' in config:  # ModernBERT: half on each side, inclusive.
     return _local(whole(config, 'local_attention') // 2 + 1, kind)
-  if key not in config and default is not None:
-    return _local(default, kind)
+  if kind == 'sliding' and key not in config and model.window is not None:
+    return _local(model.window, kind)
   if key not in config:
     raise ValueError(
       f'the layers of type {layer_type} need {key}; write its tokens, or null '

@@ -24,7 +24,8 @@ class Model:
       config is silent.
     still: the layer type that has no rotation, if any.
     local: the key of the sliding layers' own base, and its default.
-    window: for the plan 'window', the window where the config has no key of it.
+    window: the window where the config has no key of it; None is no window
+      for the plan 'window', and demands one where layers slide.
   """
 
   pairing: str = 'half'
@@ -65,7 +66,10 @@ _NEOX = ('rotary_pct', 'rotary_emb_base')
 _NO_ROPE = ('no_rope_layers', 'no_rope_layer_interval')
 
 # No model type at all: everything must be in the config.
-UNNAMED = Model(theta=None, keys=(*_NEOX, 'rope_pct', 'qk_rope_head_dim'))
+UNNAMED = Model(
+  theta=None,
+  keys=(*_NEOX, 'rope_pct', 'qk_rope_head_dim', 'attention_chunk_size'),
+)
 
 MODELS: dict[str, Model] = {
   'arcee': Model(),
@@ -116,7 +120,7 @@ MODELS: dict[str, Model] = {
   'llama4_text': Model(
     pairing='interleaved',
     theta=5e5,
-    keys=_NO_ROPE,
+    keys=(*_NO_ROPE, 'attention_chunk_size'),
     plan='no_rope',
     period=4,
     still=FULL,
@@ -145,14 +149,14 @@ MODELS: dict[str, Model] = {
   'phi3': Model(plan='window'),
   'phimoe': Model(theta=1e6, plan='window'),
   'qwen': Model(keys=(*_NEOX, 'use_dynamic_ntk', 'use_logn_attn')),
-  'qwen2': Model(plan='qwen'),
-  'qwen2_moe': Model(plan='qwen2_moe'),
-  'qwen3': Model(plan='qwen'),
-  'qwen3_moe': Model(plan='qwen3_moe'),
+  'qwen2': Model(plan='qwen', window=4096),
+  'qwen2_moe': Model(plan='qwen2_moe', window=4096),
+  'qwen3': Model(plan='qwen', window=4096),
+  'qwen3_moe': Model(plan='qwen3_moe', window=4096),
   'seed_oss': Model(),
   'smollm3': Model(
     theta=2e6,
-    keys=(*_NO_ROPE, 'use_sliding_window'),
+    keys=_NO_ROPE,
     plan='no_rope',
     period=4,
     still=NO_ROPE,

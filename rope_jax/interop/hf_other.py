@@ -53,15 +53,22 @@ def _alibi(config: Config) -> positions.Position:
   return positions.build({'name': 'alibi'})
 
 
+_MPT_WORDS = ('rope', 'rotary', 'alibi', 'pos', 'window')
+
+
 def _mpt(config: Config) -> positions.Position:
   attention = config.get('attn_config') or {}
-  others = {
-    key: value
+  if not isinstance(attention, Mapping):
+    raise ValueError(f'attn_config={attention!r} must be a dictionary.')
+  plain = attention.get('rope') is False  # Its other keys are then not read.
+  others = [
+    key
     for key, value in attention.items()
-    if any(word in key for word in ('rope', 'rotary', 'alibi', 'position'))
+    if any(word in key for word in _MPT_WORDS)
     and key not in ('alibi', 'alibi_bias_max')
-    and not (key == 'rope' and not value)
-  }
+    and not (plain and key.startswith('rope'))
+    and (key, value) != ('sliding_window_size', -1)
+  ]
   if others or not attention.get('alibi', True):
     names = ', '.join(['alibi', *others])
     raise ValueError(

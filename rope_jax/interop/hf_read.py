@@ -9,7 +9,16 @@ from rope_jax import positions
 from rope_jax.interop import hf_heads, hf_layers, hf_models, hf_other, hf_rope
 from rope_jax.interop.hf_models import COMMON, NO_ROPE, SLIDING, Model
 
-_WORDS = ('rope', 'rotary', 'alibi', 'position', 'logn', 'ntk', 'dual_chunk')
+_WORDS = ('rope', 'rotary', 'alibi', 'position', 'logn', 'ntk', 'chunk')
+_NO_WORDS = ('propert', 'chunk_size_feed_forward')
+_ADVICE = {
+  'dual_chunk_attention_config': (
+    "transformers ignores it: leave it out for that. vLLM's code has the "
+    'distances of the method dual_chunk, with chunk=chunk_size and '
+    'local=local_size, which can be built by hand; it also scales keys by the '
+    'length and may drop some, which is not read here.'
+  )
+}
 
 # What a config says of its layers: their types, and how each encodes.
 Read = tuple[tuple[str, ...], dict[str, positions.Position]]
@@ -104,9 +113,7 @@ def layout_from_hf(config: Mapping[str, Any]) -> positions.Layout:
       'which layers those are; write layer_types, one type per layer.'
     )
   model = hf_models.MODELS.get(config.get('model_type', ''), hf_models.UNNAMED)
-  seen = {
-    kind: hf_layers.window(config, kind, model.window) for kind in encodings
-  }
+  seen = {kind: hf_layers.window(config, kind, model) for kind in encodings}
   return hf_layers.shortest(
     tuple(_windowed(encodings[kind], seen[kind]) for kind in layers)
   )
@@ -153,11 +160,18 @@ def _read(config: Mapping[str, Any]) -> Read:
 def _known(config, where, keys, inner=None) -> None:
   """Raises for a top-level key that looks positional and is not read."""
   for key, value in config.items():
-    looks = any(word in key.replace('propert', '') for word in _WORDS)
+    bare = key
+    for idle in _NO_WORDS:
+      bare = bare.replace(idle, '')
+    looks = any(word in bare for word in _WORDS)
     if not looks or key in keys or value is None:
       continue
     if inner is not None and inner.get(key) == value:
       continue
+    if key in _ADVICE:
+      raise ValueError(
+        f'{key}={value!r} is not read of {where}: {_ADVICE[key]}'
+      )
     raise ValueError(
       f'{key}={value!r} is not read of {where}, but looks as if it changed '
       'positions. Leave it out if it does not'
@@ -170,7 +184,6 @@ _SETTLED = {
   'alibi': (False,),  # Falcon's is added before the division by sqrt(head_dim).
   'original_rope': (True,),
   'rotary': (True,),
-  'use_sliding_window': (False,),  # SmolLM3: windows on its NoPE layers.
   # What ModernBERT has, without having such a thing, and Cohere 2.
   'position_embedding_type': ('absolute', 'rope_gptj'),
   'rotary_scaling_factor': (1.0,),

@@ -94,7 +94,8 @@ redraw['chart-training'] = () => {
       const y = t.y.map((v) => convert(v, 0, study.bitsPerNat)[0]);
       const name = `${plain(series.name)}, seed ${t.seed}`;
       traces.push({ x: t.x, y, type: 'scatter', mode: 'lines',
-        line: { color: line, width: 1.4 }, opacity: t.vx ? 0.55 : 0.9,
+        line: { color: line, width: 1.4, dash: dash(series) },
+        opacity: t.vx ? 0.55 : 0.9,
         hovertemplate: `${name}<br>%{x:.3s} tokens: %{y:.4g}`
           + '<extra></extra>' });
       if (t.vx) {

@@ -141,3 +141,16 @@ def draw(method, pos, seed=0):
 def rows(count, tokens):
   """Positions 0, 1, ... of `count` rows."""
   return np.tile(np.arange(tokens), (count, 1))
+
+
+def assert_packed_equals_alone(position, rng):
+  """A row of 30 + 100 tokens equals the two alone: each has its own length."""
+  c = case(rng, b=1, t=130, s=130)
+  pos = np.concatenate([np.arange(30), np.arange(100)])[None].astype(np.int32)
+  segment = np.repeat([[7, 1000]], [30, 100], axis=1).astype(np.int32)
+  mask = attention.Mask(q_segment_bt=segment, k_segment_bs=segment)
+  packed = attend(position, {}, c.q, c.k, c.v, pos, pos, mask=mask)
+  for cut in (slice(0, 30), slice(30, 130)):
+    arrays = (c.q[:, cut], c.k[:, cut], c.v[:, cut], pos[:, cut], pos[:, cut])
+    alone = attend(position, {}, *arrays)
+    np.testing.assert_allclose(packed[:, cut], alone, atol=1e-5)

@@ -20,7 +20,7 @@ class Inputs:
 
   Attributes:
     q_btnh, k_bskh, v_bskh: as they came, not rotated.
-    turned: (q, k) under each of the method's views; None where there is one.
+    turned: (q, k) under each of the method's views.
     places: where the tokens stand, or in training are shown to stand.
     real: where they stand in their text: what windows and temperatures go by.
   """

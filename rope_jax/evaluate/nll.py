@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rope_jax import model as model_lib
-from rope_jax.positions import Layout, Position, _traced
+from rope_jax.positions import Layout, Position, _traced, parts
 
 Array = jax.Array | np.ndarray
 
@@ -22,7 +22,7 @@ TOKENS_PER_CALL = 16384  # Of `token_nll`; bounds its memory.
 def check_reach(layout: Layout, length: int) -> None:
   """Raises ValueError if a method of the layout ends before `length` tokens."""
   for position in layout:
-    for part in getattr(position, 'parts', (position,)):
+    for part in parts(position):
       if part.reach is not None and length > part.reach:
         raise ValueError(
           f'{type(part).__name__} is defined for {part.reach} positions, but '

@@ -88,7 +88,7 @@ def layout_under(
 
 
 def _plain(layout: Layout) -> bool:
-  return any(type(p) is Rope or _plain(getattr(p, 'parts', ())) for p in layout)
+  return any(type(p) is Rope for q in layout for p in positions.parts(q))
 
 
 def _under(spec: Mapping[str, Any], position: Position, **lengths: int):

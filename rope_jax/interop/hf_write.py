@@ -64,8 +64,7 @@ def position_to_hf(
   """
   if dialect not in DIALECTS:
     raise ValueError(f'dialect={dialect!r} must be one of {DIALECTS}.')
-  parts = getattr(position, 'parts', (position,))
-  specs = [positions.spec(part) for part in parts]
+  specs = [positions.spec(part) for part in positions.parts(position)]
   qwen = _qwen(specs)
   if qwen is not None:
     return qwen

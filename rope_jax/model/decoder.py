@@ -12,8 +12,8 @@ import numpy as np
 
 from rope_jax.attention import Mask, attend, context_length
 from rope_jax.model.config import ModelConfig
-from rope_jax.model.weights import Weights, home, parts, position_params
-from rope_jax.positions import Layout, Position
+from rope_jax.model.weights import Weights, home, position_params
+from rope_jax.positions import Layout, Position, parts
 
 Array = jax.Array | np.ndarray
 

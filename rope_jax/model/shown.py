@@ -6,8 +6,7 @@ import jax
 import numpy as np
 
 from rope_jax import positions
-from rope_jax.model.weights import parts
-from rope_jax.positions import Layout, Position
+from rope_jax.positions import Layout, Position, parts
 
 Array = jax.Array | np.ndarray
 

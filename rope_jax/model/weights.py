@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from rope_jax import positions
 from rope_jax.model.config import ModelConfig
-from rope_jax.positions import Compose, Layout, Position
+from rope_jax.positions import Compose, Layout, parts
 
 Weights = dict[str, Any]
 
@@ -64,10 +64,6 @@ def init_weights(
   if not config.tie_embeddings:
     weights['unembed'] = _normal(next(keys), (d, config.vocab), d)
   return weights
-
-
-def parts(position: Position) -> tuple[Position, ...]:
-  return position.parts if isinstance(position, Compose) else (position,)
 
 
 def _slots(config: ModelConfig, layout: Layout) -> list[list[int]]:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rope_jax.positions._compose import Compose, compose
+from rope_jax.positions._compose import Compose, compose, parts
 from rope_jax.positions._layouts import every, irope, local_global
 from rope_jax.positions.base import (
   Params,
@@ -40,6 +40,7 @@ __all__ = [
   'method',
   'names',
   'overrides',
+  'parts',
   'spec',
 ]
 

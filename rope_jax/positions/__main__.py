@@ -11,17 +11,9 @@ import sys
 
 from rope_jax import positions
 from rope_jax.positions import Position, overrides
+from rope_jax.positions.base import HOOKS
 
 README = pathlib.Path(__file__).with_name('README.md')
-HOOKS = (
-  'embed',
-  'rotate',
-  'bias',
-  'scale',
-  'values',
-  'views',
-  'train_positions',
-)
 SECTIONS = ('Args', 'Raises', 'Example', 'Source', 'Differs')
 # In order: a method is of the first family whose test it passes.
 FAMILIES = (

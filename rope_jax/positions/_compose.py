@@ -145,6 +145,15 @@ class Compose(Position):
     return min(known) if known else None
 
 
+def parts(position: Position) -> tuple[Position, ...]:
+  """The methods that a composition chains; a single method is its own part.
+
+  >>> parts(Nope())
+  (Nope(),)
+  """
+  return position.parts if isinstance(position, Compose) else (position,)
+
+
 def _sum(terms) -> jax.Array | None:
   total = None
   for term in terms:

@@ -167,6 +167,18 @@ class Position:
     return None
 
 
+# What a method may do once it is built; beside these, `init` and `check`.
+HOOKS = (
+  'embed',
+  'rotate',
+  'bias',
+  'scale',
+  'values',
+  'views',
+  'train_positions',
+)
+
+
 def overrides(position: Position, hook: str) -> bool:
   """Whether the method does anything in `hook`.
 

@@ -226,15 +226,8 @@ def by_spectrum(position: base.Position) -> bool:
     and position.spectral
     and not any(
       base.overrides(position, hook)
-      for hook in (
-        'init',
-        'embed',
-        'bias',
-        'scale',
-        'values',
-        'views',
-        'train_positions',
-      )
+      for hook in ('init', *base.HOOKS)
+      if hook != 'rotate'
     )
   )
 

@@ -9,7 +9,7 @@ import oracles
 import oracles_rotary
 import pytest
 
-from rope_jax import attention, positions
+from rope_jax import positions
 
 # What the contract test builds: small enough for rows of 75 tokens.
 EXAMPLES = [
@@ -114,16 +114,8 @@ def test_a_rotation_at_sixteen_times_the_length_keeps_the_bound(rng):
 
 
 def test_packed_sequences_have_a_length_each(rng):
-  """A row of 30 + 100 tokens equals the two alone, under train_len=48."""
-  c = hooks.case(rng, b=1, t=130, s=130)
-  pos = np.concatenate([np.arange(30), np.arange(100)])[None].astype(np.int32)
-  segment = np.repeat([[7, 1000]], [30, 100], axis=1).astype(np.int32)
-  mask = attention.Mask(q_segment_bt=segment, k_segment_bs=segment)
-  packed = hooks.attend(build(), {}, c.q, c.k, c.v, pos, pos, mask=mask)
-  for cut in (slice(0, 30), slice(30, 130)):
-    arrays = (c.q[:, cut], c.k[:, cut], c.v[:, cut], pos[:, cut], pos[:, cut])
-    alone = hooks.attend(build(), {}, *arrays)
-    np.testing.assert_allclose(packed[:, cut], alone, atol=1e-5)
+  """Under train_len=48."""
+  hooks.assert_packed_equals_alone(build(), rng)
 
 
 def test_two_hyperparameters_in_one_process_do_not_mix():

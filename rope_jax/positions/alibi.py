@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import base
+from rope_jax.positions import _curve
 
 
 def slopes(heads: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def slopes(heads: int) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Alibi(base.Position):
+class Alibi(_curve.Curve):
   """Attention with linear biases.
 
   bias_h(i, j) = -m_h |i - j|
@@ -47,9 +47,10 @@ class Alibi(base.Position):
     scores' low bits; here the distance is an int32 and the bias float32.
   """
 
-  def bias(self, params, q_btnh, k_bskh, places):
-    del params, q_btnh, k_bskh
-    slopes_n = slopes(places.total_heads).astype(np.float32)
-    chosen_n = jnp.asarray(slopes_n)[places.heads]
-    distance = jnp.abs(places.distance()).astype(jnp.float32)
-    return -chosen_n[None, :, None, None] * distance[:, None, :, :]
+  def coefficients(self, params, heads, total, head_dim):
+    del params, head_dim
+    return jnp.asarray(slopes(total).astype(np.float32))[heads][:, None]
+
+  def curve(self, c, distance, q_pos, product):
+    del q_pos, product
+    return -c[0] * jnp.abs(distance).astype(jnp.float32)

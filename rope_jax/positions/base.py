@@ -82,12 +82,17 @@ class Position:
     rotary: whether it turns q and k by angles; two such compose only where
       one can `join` the other.
     fractional: whether its views divide positions (`Places.divisor`).
+    reads: what `bias` reads beside the parameters. 'distance': query position
+      minus key position alone; 'positions': the places alone; 'content': q and
+      k too. Blocks of attention are cheaper the less it is; 'content' is always
+      right.
   """
 
   relative: ClassVar[bool] = True
   rotary: ClassVar[bool] = False
   fractional: ClassVar[bool] = False
   shared: ClassVar[bool] = False
+  reads: ClassVar[str] = 'content'
 
   def init(
     self, key: jax.Array, *, heads: int, head_dim: int, model_dim: int

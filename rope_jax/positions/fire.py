@@ -7,13 +7,13 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from rope_jax.positions import base
+from rope_jax.positions import _curve, base
 
 _ROWS = 16  # Queries whose hidden units are in memory at once.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fire(base.Position):
+class Fire(_curve.Curve):
   """Functional interpolation for relative positions.
 
   bias_h(i, j) = mlp_h(psi(i - j) / (psi(max(i, |m| threshold)) + epsilon)),
@@ -52,6 +52,7 @@ class Fire(base.Position):
   """
 
   relative: ClassVar[bool] = False
+  reads: ClassVar[str] = 'positions'
 
   hidden: int = 32
   threshold: float = 512.0
@@ -80,22 +81,47 @@ class Fire(base.Position):
       'w_out': uniform(self.hidden, heads),
     }
 
-  def share(self, params: base.Params, places: base.Places) -> jax.Array:
-    """What the network reads: float32 [b, t, s], in [0, 1] for keys at or
-    before the query and from position 0 on."""
+  def coefficients(self, params, heads, total, head_dim):
+    del total, head_dim
+    shared = jnp.concatenate(
+      [
+        jnp.stack([params['c'], jnp.abs(params['m']) * self.threshold]),
+        params['w_in'],
+        params['b_in'],
+      ]
+    )
+    w_out_nu = params['w_out'][:, heads].T
+    shared_ns = jnp.broadcast_to(shared, (w_out_nu.shape[0], shared.shape[0]))
+    return jnp.concatenate([shared_ns, w_out_nu], axis=1)
+
+  def share(self, c, distance, q_pos) -> jax.Array:
+    """What the network reads: float32, in [0, 1] for keys at or before the
+    query and from position 0 on."""
+    rate, least = c[:2]
 
     def psi(x):
-      return jnp.log1p(jnp.abs(params['c'] * x))
+      return jnp.log1p(jnp.abs(rate * x.astype(jnp.float32)))
 
-    least = jnp.abs(params['m']) * self.threshold
-    reach_bt = jnp.maximum(jnp.asarray(places.q_pos_bt, jnp.float32), least)
-    distance_bts = places.distance().astype(jnp.float32)
-    return psi(distance_bts) / (psi(reach_bt) + self.epsilon)[:, :, None]
+    reach = jnp.maximum(q_pos.astype(jnp.float32), least)
+    return psi(distance) / (psi(reach) + self.epsilon)
+
+  def curve(self, c, distance, q_pos, product):
+    del product
+    share = self.share(c, distance, q_pos)
+    found, units = 0.0, self.hidden
+    for w_in, b_in, w_out in zip(
+      c[2 : 2 + units], c[2 + units : 2 + 2 * units], c[2 + 2 * units :],
+      strict=True,
+    ):  # fmt: skip
+      found = found + w_out * jnp.maximum(w_in * share + b_in, 0.0)
+    return jnp.asarray(found)
 
   def bias(self, params, q_btnh, k_bskh, places):
+    """What `curve` says, by products of matrices, a few queries at a time."""
     del q_btnh, k_bskh
     w_in, b_in = params['w_in'], params['b_in']
     w_out_un = params['w_out'][:, places.heads]
+    scales = (params['c'], jnp.abs(params['m']) * self.threshold)
 
     @jax.checkpoint
     def network(share_bs):
@@ -104,7 +130,9 @@ class Fire(base.Position):
       )
       return jnp.einsum('bsu,un->bns', hidden_bsu, w_out_un)
 
-    share_tbs = jnp.moveaxis(self.share(params, places), 1, 0)
+    q_pos_bt1 = jnp.asarray(places.q_pos_bt)[:, :, None]
+    share_bts = self.share(scales, places.distance(), q_pos_bt1)
+    share_tbs = jnp.moveaxis(share_bts, 1, 0)
     if len(share_tbs) <= _ROWS:
       found_tbns = jax.vmap(network)(share_tbs)
     else:

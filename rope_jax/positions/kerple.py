@@ -5,14 +5,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from rope_jax.positions import base
+from rope_jax.positions import _curve, base
 
 VARIANTS = ('log', 'power')
 _LEAST = 0.01  # Below this the source clamps; initial draws start here.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Kerple(base.Position):
+class Kerple(_curve.Curve):
   """Conditionally positive definite kernels as a bias.
 
   'log':   bias_h(i, j) = -p_h ln(1 + a_h |i - j|)
@@ -61,14 +61,20 @@ class Kerple(base.Position):
       return a, jax.nn.softplus(p)
     return a, 2 * jax.nn.sigmoid(p)
 
-  def bias(self, params, q_btnh, k_bskh, places):
-    del q_btnh, k_bskh
-    a, p = (x[places.heads][None, :, None, None] for x in self.shape(params))
-    distance = jnp.abs(places.distance()).astype(jnp.float32)[:, None]
+  def coefficients(self, params, heads, total, head_dim):
+    del total, head_dim
+    a_n, p_n = self.shape(params)
+    return jnp.stack([a_n[heads], p_n[heads]], axis=1)
+
+  def curve(self, c, distance, q_pos, product):
+    del q_pos, product
+    (a, p), size = c, jnp.abs(distance).astype(jnp.float32)
     if self.variant == 'log':
-      return -p * jnp.log1p(a * distance)
-    here = distance == 0  # d^p has no finite derivative in p there.
-    return jnp.where(here, 0.0, -a * jnp.where(here, 1.0, distance) ** p)
+      return -p * jnp.log1p(a * size)
+    here = size == 0  # d^p has no finite derivative in p there.
+    return jnp.where(
+      here, 0.0, -a * jnp.exp(p * jnp.log(jnp.where(here, 1.0, size)))
+    )
 
 
 def _raw(value: jax.Array) -> jax.Array:

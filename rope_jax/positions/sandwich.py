@@ -3,15 +3,14 @@
 import dataclasses
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import _phases, base
+from rope_jax.positions import _curve, _phases, base
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sandwich(base.Position):
+class Sandwich(_curve.Curve):
   """The inner product of sinusoidal embeddings, and nothing else of them.
 
   bias_h(i, j) = c_h (sum_k cos((i - j) theta^(-2k/width)) - width/2),
@@ -58,21 +57,17 @@ class Sandwich(base.Position):
     """
     return heads / (8.0 * np.arange(1, heads + 1))
 
-  def bias(self, params, q_btnh, k_bskh, places):
-    del params, q_btnh, k_bskh
+  def coefficients(self, params, heads, total, head_dim):
+    del params, head_dim
+    return jnp.asarray(self.factors(total).astype(np.float32))[heads][:, None]
+
+  def codes(self, pos_bt):
     pairs = self.width // 2
     frequency_f = self.theta ** (-np.arange(1, pairs + 1) / pairs)
+    phase_btf = _phases.phase(pos_bt, frequency_f)
+    return jnp.concatenate([jnp.cos(phase_btf), jnp.sin(phase_btf)], axis=-1)
 
-    def code(pos_bt):
-      phase_btf = _phases.phase(pos_bt, frequency_f)
-      return jnp.concatenate([jnp.cos(phase_btf), jnp.sin(phase_btf)], axis=-1)
-
-    shared_bts = jnp.einsum(
-      'btd,bsd->bts',
-      code(places.q_pos_bt),
-      code(places.k_pos_bs),
-      precision=jax.lax.Precision.HIGHEST,
-    )
-    factors = self.factors(places.total_heads).astype(np.float32)
-    chosen_n = jnp.asarray(factors)[places.heads]
-    return chosen_n[None, :, None, None] * (shared_bts - pairs)[:, None]
+  def curve(self, c, distance, q_pos, product):
+    del distance, q_pos
+    assert product is not None
+    return c[0] * (product - self.width / 2)

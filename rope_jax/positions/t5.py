@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from rope_jax.positions import base
+from rope_jax.positions import _curve, base
 
 
 @functools.lru_cache
@@ -44,7 +43,7 @@ def bucket_starts(buckets: int, max_distance: int) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class T5(base.Position):
+class T5(_curve.Curve):
   """T5's relative position bias.
 
   bias_h(i, j) = sqrt(head_dim) table[bucket(i - j), h]
@@ -93,26 +92,28 @@ class T5(base.Position):
       self, 'max_distance', self.max_distance > side // 2, f'above {side // 2}'
     )
 
-  def bucket(self, distance: base.Array) -> jax.Array:
-    """Buckets of int32 distances (query minus key), of the same shape."""
-    side = self.buckets // 2 if self.bidirectional else self.buckets
-    starts = bucket_starts(side, self.max_distance)
-    table = np.searchsorted(starts, np.arange(starts[-1] + 1), side='right') - 1
-    distance = jnp.asarray(distance)
-    ahead = distance < 0
-    size = jnp.abs(distance) if self.bidirectional else distance
-    index = jnp.clip(size, 0, starts[-1])
-    found = jnp.asarray(table.astype(np.int32))[index]
-    return found + side * ahead if self.bidirectional else found
-
   def init(self, key, *, heads, head_dim, model_dim):
     del head_dim
     table = jax.random.normal(key, (self.buckets, heads), jnp.float32)
     return {'table': table * model_dim**-0.5}
 
-  def bias(self, params, q_btnh, k_bskh, places):
-    del k_bskh
-    scale = q_btnh.shape[-1] ** 0.5
-    table_nr = params['table'][:, places.heads].T * scale
-    bias_nbts = table_nr[:, self.bucket(places.distance())]
-    return jnp.moveaxis(bias_nbts, 0, 1).astype(jnp.float32)
+  def coefficients(self, params, heads, total, head_dim):
+    del total
+    return params['table'][:, heads].T * head_dim**0.5
+
+  def curve(self, c, distance, q_pos, product):
+    del q_pos, product
+    side = self.buckets // 2 if self.bidirectional else self.buckets
+    starts = bucket_starts(side, self.max_distance)
+
+    def steps(size, table):
+      # From the farthest bucket inwards: one comparison a bucket, no gather.
+      found = table[-1]
+      for start, value in zip(starts[:0:-1], table[-2::-1], strict=True):
+        found = jnp.where(size >= start, found, value)
+      return found
+
+    if not self.bidirectional:
+      return steps(distance, c)
+    size = jnp.abs(distance)
+    return jnp.where(distance < 0, steps(size, c[side:]), steps(size, c[:side]))

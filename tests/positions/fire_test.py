@@ -83,9 +83,9 @@ def test_a_distance_is_a_share_of_the_context_so_far():
   """At the first key the share is one, whatever the position, past the
   threshold; before it, one is the threshold itself."""
   method = build(threshold=50.0)
-  q = np.array([[50, 100, 5000, 10]], np.int32)
-  at = hooks.places(q, np.zeros((1, 1), np.int32), heads=1)
-  share = method.share(params(method), at)[0, :, 0]
+  q = jnp.array([50, 100, 5000, 10])
+  c = method.coefficients(params(method), np.array([0]), 1, 8)[0]
+  share = method.share(list(c), q, q)
   np.testing.assert_allclose(share[:3], 1, atol=1e-5)
   assert share[3] == pytest.approx(np.log(2) / np.log(6), rel=1e-5)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from rope_jax.positions import base, rope
+from rope_jax.positions._area import Area
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,19 +54,14 @@ def at(
   )
 
 
-def distance(q_pos_bt: base.Array, k_pos_bs: base.Array) -> jax.Array:
-  """Query position minus key position: int32 [b, t, s]."""
-  return jnp.asarray(q_pos_bt)[:, :, None] - jnp.asarray(k_pos_bs)[:, None, :]
-
-
 def nearer(window: int) -> base.Region:
   """Keys less than `window` tokens before the query, and those after it."""
-  return lambda q_bt, k_bs: distance(q_bt, k_bs) < window
+  return Area(high=window)
 
 
 def farther(window: int) -> base.Region:
   """Keys `window` tokens or more before the query."""
-  return lambda q_bt, k_bs: distance(q_bt, k_bs) >= window
+  return Area(low=window)
 
 
 def constant(places: base.Places, far: int) -> base.Places:

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 
 from rope_jax.positions import _remap, base
+from rope_jax.positions._area import Area
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,20 +65,12 @@ class DualChunk(_remap.Remap):
     q_bt = jnp.asarray(places.q_pos_bt) % c
     k_bs = jnp.asarray(places.k_pos_bs) % c
 
-    def chunks(q_pos_bt, k_pos_bs) -> jax.Array:
-      """How many chunks the key's is before the query's."""
-      return _remap.distance(
-        jnp.asarray(q_pos_bt) // c, jnp.asarray(k_pos_bs) // c
-      )
-
     following_bt = jnp.minimum(q_bt + c, self.chunk)
     older_bt = jnp.full_like(q_bt, min(2 * c - 1, self.chunk))
     return (
-      base.View(_remap.at(places, q_bt, k_bs), lambda q, k: chunks(q, k) == 0),
+      base.View(_remap.at(places, q_bt, k_bs), Area(low=0, high=1, unit=c)),
       base.View(
-        _remap.at(places, following_bt, k_bs), lambda q, k: chunks(q, k) == 1
+        _remap.at(places, following_bt, k_bs), Area(low=1, high=2, unit=c)
       ),
-      base.View(
-        _remap.at(places, older_bt, k_bs), lambda q, k: chunks(q, k) > 1
-      ),
+      base.View(_remap.at(places, older_bt, k_bs), Area(low=2, unit=c)),
     )

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-import jax.numpy as jnp
-
 from rope_jax.positions import _remap, base
+from rope_jax.positions._area import Area
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,7 @@ class LmInfinite(_remap.Remap):
     base.require(self, 'sinks', self.sinks >= 0, 'a number of tokens >= 0')
 
   def views(self, places):
-    def sunk(q_pos_bt, k_pos_bs):
-      first_b1s = jnp.asarray(k_pos_bs)[:, None, :] < self.sinks
-      return _remap.farther(self.window)(q_pos_bt, k_pos_bs) & first_b1s
-
+    sunk = Area(low=self.window, k_high=self.sinks)
     return (
       base.View(places, _remap.nearer(self.window)),
       base.View(_remap.constant(places, self.window), sunk),

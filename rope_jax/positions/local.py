@@ -2,9 +2,8 @@
 
 import dataclasses
 
-import jax.numpy as jnp
-
-from rope_jax.positions import _remap, base
+from rope_jax.positions import base
+from rope_jax.positions._area import Area
 
 KINDS = ('sliding', 'chunk')
 
@@ -49,15 +48,8 @@ class Local(base.Position):
     return self.kind == 'sliding'
 
   def views(self, places):
-    def near(q_pos_bt, k_pos_bs):
-      if self.kind == 'sliding':
-        return jnp.abs(_remap.distance(q_pos_bt, k_pos_bs)) < self.window
-      return (
-        _remap.distance(
-          jnp.asarray(q_pos_bt) // self.window,
-          jnp.asarray(k_pos_bs) // self.window,
-        )
-        == 0
-      )
-
+    if self.kind == 'sliding':
+      near = Area(low=1 - self.window, high=self.window)
+    else:
+      near = Area(low=0, high=1, unit=self.window)
     return (base.View(places, near),)

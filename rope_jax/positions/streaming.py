@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from rope_jax.positions import _remap, base
+from rope_jax.positions._area import Area
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,16 +54,9 @@ class Streaming(_remap.Remap):
     last = self.sinks + self.window - 1
     q_bt = jnp.minimum(jnp.asarray(places.q_pos_bt), last)
 
-    def recent(q_pos_bt, k_pos_bs):
-      after_b1s = jnp.asarray(k_pos_bs)[:, None, :] >= self.sinks
-      return _remap.nearer(self.window)(q_pos_bt, k_pos_bs) & after_b1s
-
-    def sunk(q_pos_bt, k_pos_bs):
-      shape = (*q_pos_bt.shape, k_pos_bs.shape[1])
-      first_b1s = jnp.asarray(k_pos_bs)[:, None, :] < self.sinks
-      return jnp.broadcast_to(first_b1s, shape)
-
     return (
-      base.View(places, recent),
-      base.View(_remap.at(places, q_bt, places.k_pos_bs), sunk),
+      base.View(places, Area(high=self.window, k_low=self.sinks)),
+      base.View(
+        _remap.at(places, q_bt, places.k_pos_bs), Area(k_high=self.sinks)
+      ),
     )

@@ -1,0 +1,69 @@
+"""What the schedules of attention share: the static rule, and token arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+NEVER = np.iinfo(np.int32).max  # The order of a key that nobody sees.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rule:
+  """Which keys a query may see, as far as that is static.
+
+  Attributes:
+    causal: by token order, k_order <= q_order.
+    window: k_order > q_order - window; None is no limit.
+    reach: |q_pos - k_pos| < reach, by position; None is no limit.
+  """
+
+  causal: bool = True
+  window: int | None = None
+  reach: int | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tokens:
+  """Where tokens stand; rows are b, or 1 for all of a batch.
+
+  Attributes:
+    q_pos_bt, k_pos_bs: int32, what biases read.
+    q_order_bt, k_order_bs: int32, what the rule reads; a key of order `NEVER`
+      is not there, and a query of order -1 sees nothing under causality.
+    q_segment_bt, k_segment_bs: int32, a query sees its own segment alone; None
+      (both) is one segment.
+  """
+
+  q_pos_bt: Array
+  k_pos_bs: Array
+  q_order_bt: Array
+  k_order_bs: Array
+  q_segment_bt: Array | None = None
+  k_segment_bs: Array | None = None
+
+
+def seen(rule: Rule, tokens: Tokens) -> jax.Array:
+  """Which pairs of the tokens at hand see each other: bool [b or 1, t, s]."""
+  q, k = _pairs(tokens.q_order_bt, tokens.k_order_bs)
+  found = k != NEVER
+  if rule.causal:
+    found &= k <= q
+  if rule.window is not None:
+    found &= k > q - rule.window
+  if tokens.q_segment_bt is not None:
+    q, k = _pairs(tokens.q_segment_bt, tokens.k_segment_bs)
+    found &= q == k
+  if rule.reach is not None:
+    q, k = _pairs(tokens.q_pos_bt, tokens.k_pos_bs)
+    found &= abs(q - k) < rule.reach
+  return found
+
+
+def _pairs(q_bt, k_bs):
+  return jax.numpy.asarray(q_bt)[:, :, None], jax.numpy.asarray(k_bs)[:, None]

@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from rope_jax import positions
-from rope_jax.attention import Mask, attend, context_length
+from rope_jax.attention import Mask, attend, blocks, context_length
 
 attend_module = importlib.import_module('rope_jax.attention.attend')
 
@@ -25,7 +25,9 @@ HOWS = ('naive', 'blockwise')
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
   """Blocks of two queries, so that five of them make three blocks."""
-  monkeypatch.setattr(attend_module, 'BLOCK', 2)
+  monkeypatch.setattr(
+    attend_module, 'SCHEDULE', blocks.Schedule(q_block=2, k_block=2)
+  )
 
 
 def oracle(c, **others):
@@ -197,13 +199,13 @@ def test_auto_is_naive_up_to_its_limit_and_by_blocks_beyond(rng, monkeypatch):
   arrays = (METHOD, {}, c.q, c.k, c.v)
   at = {'q_pos_bt': c.q_pos, 'k_pos_bs': c.k_pos}
   calls = []
-  original = attend_module._blockwise
+  original = blocks.flash
 
   def counted(*args):
     calls.append(args)
     return original(*args)
 
-  monkeypatch.setattr(attend_module, '_blockwise', counted)
+  monkeypatch.setattr(blocks, 'flash', counted)
   for limit in (35, 34):
     monkeypatch.setattr(attend_module, 'NAIVE_ENTRIES', limit)
     jax.eval_shape(lambda: attend(*arrays, **at))
@@ -296,7 +298,9 @@ def temporary(how, length, gradient):
 def test_memory_of_blocks_grows_with_the_length_and_not_its_square(
   monkeypatch, gradient
 ):
-  monkeypatch.setattr(attend_module, 'BLOCK', 256)
+  monkeypatch.setattr(
+    attend_module, 'SCHEDULE', blocks.Schedule(q_block=256, k_block=256)
+  )
   at = functools.partial(temporary, gradient=gradient)
   short, long = at('blockwise', 1024), at('blockwise', 4096)
   assert long < 5 * short

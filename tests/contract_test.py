@@ -22,6 +22,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from rope_jax import attention, model, positions
+from rope_jax.attention import blocks
 
 attend_module = importlib.import_module('rope_jax.attention.attend')
 
@@ -191,7 +192,9 @@ def test_jit_eager_vmap_shard_map_and_pmap_agree(method):
 
 
 def check_blockwise(method, monkeypatch, t):
-  monkeypatch.setattr(attend_module, 'BLOCK', 8)
+  monkeypatch.setattr(
+    attend_module, 'SCHEDULE', blocks.Schedule(q_block=8, k_block=8)
+  )
   x, pos = tokens(t=t, b=1)
   params = params_of(method)
   direction = np.random.default_rng(1).normal(size=(1, t, N, H))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.attention import scores
+from rope_jax.attention import blocks, scores
+from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
 from rope_jax.positions.base import Params, Places, Position
 
@@ -19,7 +18,7 @@ Array = jax.Array | np.ndarray
 HOWS = ('auto', 'naive', 'blockwise')
 # Above this many entries of one score matrix, 'auto' goes by blocks.
 NAIVE_ENTRIES = 512 * 512
-BLOCK = 256
+SCHEDULE = blocks.Schedule()
 
 
 def attend(
@@ -94,7 +93,6 @@ def attend(
   q_true_bt = q_pos_bt if q_true_bt is None else q_true_bt
   k_true_bs = k_pos_bs if k_true_bs is None else k_true_bs
   queries, keys, count = q_btnh.shape[1], k_bskh.shape[1], q_btnh.shape[2]
-  order_bt = mask.order(queries, keys)
   if heads is None:
     heads = np.arange(count, dtype=np.int32)
     if total_heads not in (None, count):
@@ -126,84 +124,17 @@ def attend(
     total_heads=total_heads or count,
   )
   real = dataclasses.replace(places, q_pos_bt=q_true_bt, k_pos_bs=k_true_bs)
-  inputs = scores.prepare(
-    position, params, q_btnh, k_bskh, v_bskh, places, real
+  rule, tokens = mask.split(places.q_pos_bt, places.k_pos_bs)
+  inputs = prepare(
+    position, params, q_btnh, k_bskh, v_bskh, places, real, tokens
   )
   if how == 'auto':
     how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
   if how == 'naive':
-    seen = mask.tile(order_bt, mask.q_segment_bt, keys)
-    return scores.tile(position, params, inputs, seen)
-  return _blockwise(position, params, inputs, mask, order_bt, BLOCK)
-
-
-def _blockwise(
-  position: Position,
-  params: Params,
-  inputs: scores.Inputs,
-  mask: Mask,
-  order_bt: Array,
-  block: int,
-) -> jax.Array:
-  """Blocks of queries against their keys, recomputed in the backward pass.
-
-  At most eight stripes of blocks are written into the program; within one, the
-  blocks share a program and the keys up to the stripe's last query.
-  """
-  queries, keys = inputs.q_btnh.shape[1], inputs.k_bskh.shape[1]
-  blocks = -(-queries // block)
-  per_stripe = -(-blocks // 8)
-  outputs = []
-
-  @jax.checkpoint
-  def one(stripe: scores.Inputs, rows: tuple[Array, Array | None]) -> jax.Array:
-    seen = mask.tile(rows[0], rows[1], stripe.k_bskh.shape[1])
-    return scores.tile(position, params, stripe, seen)
-
-  def one_at(stripe: scores.Inputs, rows: Any, at: jax.Array) -> jax.Array:
-    return one(stripe.queries_at(at, block), _rows_at(rows, at, block, queries))
-
-  for first in range(0, blocks, per_stripe):
-    start = first * block
-    stop = min((first + per_stripe) * block, queries)
-    last = keys - queries + stop if mask.prefix else keys
-    stripe = inputs.keys_up_to(last)
-    rows = (jnp.asarray(order_bt), mask.q_segment_bt)
-    if stop - start <= block:
-      outputs.append(
-        one(stripe.queries(start, stop), _rows(rows, start, stop, queries))
-      )
-      continue
-
-    whole = (stop - start) // block
-    starts = start + block * jnp.arange(whole)
-    step = functools.partial(one_at, stripe, rows)
-    found = jax.lax.map(step, starts)  # [blocks, b, block, n, h]
-    found = jnp.moveaxis(found, 0, 1)
-    outputs.append(found.reshape(found.shape[0], -1, *found.shape[3:]))
-    rest = start + whole * block
-    if rest < stop:
-      outputs.append(
-        one(stripe.queries(rest, stop), _rows(rows, rest, stop, queries))
-      )
-  return jnp.concatenate(outputs, axis=1)
-
-
-def _rows(rows, start, stop, queries):
-  return jax.tree.map(
-    lambda x: x[:, start:stop] if x.shape[1] == queries else x, rows
-  )
-
-
-def _rows_at(rows, at, size, queries):
-  return jax.tree.map(
-    lambda x: (
-      jax.lax.dynamic_slice_in_dim(jnp.asarray(x), at, size, axis=1)
-      if x.shape[1] == queries
-      else x
-    ),
-    rows,
-  )
+    out_bnth = scores.attention(position, rule, params, inputs)
+  else:
+    out_bnth = blocks.flash(position, rule, SCHEDULE, params, inputs)
+  return jnp.swapaxes(out_bnth, 1, 2).astype(q_btnh.dtype)
 
 
 def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rope_jax.attention.rule import NEVER, Rule, Tokens
+
 Array = jax.Array | np.ndarray
 
 
@@ -59,37 +61,22 @@ class Mask:
       )
     return np.arange(keys - queries, keys, dtype=np.int32)[None]
 
-  @property
-  def prefix(self) -> bool:
-    """Whether query i of t = s tokens sees no key after key i."""
-    return self.causal and self.q_order_bt is None
-
-  def tile(
-    self, q_order_bt: Array, q_segment_bt: Array | None, keys: int
-  ) -> jax.Array | None:
-    """What some of the queries see: bool [b or 1, t, s], or None for all.
-
-    Args:
-      q_order_bt: order of the queries at hand.
-      q_segment_bt: their segments, or None.
-      keys: only the first `keys` keys are at hand.
-    """
-    k_order_11s = jnp.arange(keys, dtype=jnp.int32)[None, None, :]
-    q_order_bt1 = jnp.asarray(q_order_bt)[:, :, None]
-    terms = []
-    if self.causal:
-      terms.append(k_order_11s <= q_order_bt1)
-    if self.window is not None:
-      terms.append(k_order_11s > q_order_bt1 - self.window)
-    if q_segment_bt is not None and self.k_segment_bs is not None:
-      k_segment_b1s = jnp.asarray(self.k_segment_bs)[:, None, :keys]
-      terms.append(jnp.asarray(q_segment_bt)[:, :, None] == k_segment_b1s)
+  def split(self, q_pos_bt: Array, k_pos_bs: Array) -> tuple[Rule, Tokens]:
+    """The mask as what is static of it and what is said of each token."""
+    queries, keys = q_pos_bt.shape[1], k_pos_bs.shape[1]
+    k_order = jnp.arange(keys, dtype=jnp.int32)[None]
     if self.k_count_b is not None:
-      terms.append(k_order_11s < jnp.asarray(self.k_count_b)[:, None, None])
-    seen = None
-    for term in terms:
-      seen = term if seen is None else seen & term
-    return seen
+      there = k_order < jnp.asarray(self.k_count_b)[:, None]
+      k_order = jnp.where(there, k_order, NEVER)
+    tokens = Tokens(
+      q_pos_bt=q_pos_bt,
+      k_pos_bs=k_pos_bs,
+      q_order_bt=self.order(queries, keys),
+      k_order_bs=k_order,
+      q_segment_bt=self.q_segment_bt,
+      k_segment_bs=self.k_segment_bs,
+    )
+    return Rule(causal=self.causal, window=self.window), tokens
 
 
 def context_length(

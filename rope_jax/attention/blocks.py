@@ -1,0 +1,355 @@
+"""Attention by blocks: online softmax, and tiles made again backwards."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax.attention.inputs import Inputs
+from rope_jax.attention.plan import plan
+from rope_jax.attention.rule import Rule
+from rope_jax.attention.scores import FLOOR, entries, mix
+from rope_jax.positions.base import Params, Position
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """How tiles are worked off.
+
+  Attributes:
+    q_block, k_block: tokens on a side of a tile.
+    by_head: one row and key head at a time (tiles fit a core's cache), or all
+      at once (matrix units are kept busy).
+  """
+
+  q_block: int = 256
+  k_block: int = 256
+  by_head: bool = True
+
+
+def forward(
+  position: Position,
+  rule: Rule,
+  schedule: Schedule,
+  params: Params,
+  inputs: Inputs,
+) -> tuple[jax.Array, jax.Array]:
+  """Attention and the logarithm of its normaliser.
+
+  Returns:
+    (out_bnth, lse_bnt), float32; a query that sees nothing has 0 and FLOOR.
+  """
+  t: int = inputs.counts[0]
+  inputs, sizes = _whole_blocks(inputs, schedule)
+
+  def one(unit: Inputs):
+    return _forward(position, rule, sizes, params, unit)
+
+  found: Any = _over_units(one, inputs, schedule)
+  out, lse = found
+  return out[:, :, :t], lse[:, :, :t]
+
+
+def backward(
+  position: Position,
+  rule: Rule,
+  schedule: Schedule,
+  params: Params,
+  inputs: Inputs,
+  lse_bnt: jax.Array,
+  delta_bnt: jax.Array,
+  d_out_bnth: jax.Array,
+) -> tuple[Params, Inputs]:
+  """The cotangents of the parameters and of what `inputs` has of floats.
+
+  Args:
+    position, rule, schedule, params, inputs: as in `forward`.
+    lse_bnt: the logarithm of the normaliser: over these keys, or over more of
+      which these are a part.
+    delta_bnt: sum over h of out x d_out.
+    d_out_bnth: the cotangent of the output.
+  """
+  t = inputs.counts[0]
+  padded, sizes = _whole_blocks(inputs, schedule)
+  more = padded.counts[0] - t
+  lse, delta = (
+    jnp.pad(x, [(0, 0), (0, 0), (0, more)]) for x in (lse_bnt, delta_bnt)
+  )
+  d_out = jnp.pad(d_out_bnth, [(0, 0), (0, 0), (0, more), (0, 0)])
+
+  def one(unit: Inputs, lse, delta, d_out):
+    return _backward(position, rule, sizes, params, unit, lse, delta, d_out)
+
+  d_params, d_floats = _over_units(
+    one, padded, schedule, (lse, delta, d_out), summed=True
+  )
+  d_params = _learned(params)[1](
+    d_params, lambda x: np.zeros(np.shape(x), jax.dtypes.float0)
+  )
+  d_floats = [
+    d[:, :, : x.shape[2]]
+    for d, x in zip(d_floats, _floats(inputs), strict=True)
+  ]
+  return d_params, _as_cotangent(inputs, d_floats)
+
+
+def _whole_blocks(inputs: Inputs, schedule: Schedule):
+  """Inputs whose counts are multiples of a block, and (q_block, k_block)."""
+  sizes, counts = [], []
+  for count, block in zip(
+    inputs.counts, (schedule.q_block, schedule.k_block), strict=True
+  ):
+    blocks = -(-count // block)
+    size = -(-count // blocks)
+    sizes.append(size)
+    counts.append(size * blocks)
+  return inputs.padded(*counts), tuple(sizes)
+
+
+def _over_units(one, inputs, schedule, more=(), summed=False):
+  """`one` on everything, or on each row's each key head in turn."""
+  if not schedule.by_head:
+    return one(inputs, *more)
+  b, groups = inputs.v_bksh.shape[:2]
+  units = b * groups
+  split = [x.reshape(units, 1, -1, *x.shape[2:]) for x in more]
+
+  def at(index):
+    return one(inputs.unit(index), *(x[index] for x in split))
+
+  def joined(x):  # [units, 1, heads, ...] -> [b, n, ...]
+    return x.reshape(b, -1, *x.shape[3:])
+
+  if units == 1:
+    return at(0)
+  if not summed:
+    return jax.tree.map(joined, jax.lax.map(at, jnp.arange(units)))
+
+  def step(total, index):
+    d_params, d_floats = at(index)
+    return jax.tree.map(jnp.add, total, d_params), d_floats
+
+  shapes = jax.eval_shape(at, 0)[0]
+  zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  d_params, d_floats = jax.lax.scan(step, zero, jnp.arange(units))
+  return d_params, [joined(x) for x in d_floats]
+
+
+def _span(active: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """First active place and one past the last, of each row of [i, j]."""
+  count = active.shape[1]
+  first = jnp.argmax(active, axis=1)
+  last = count - jnp.argmax(active[:, ::-1], axis=1)
+  return first, jnp.where(active.any(axis=1), last, first)
+
+
+def _forward(position, rule, sizes, params, inputs):
+  q_block, k_block = sizes
+  active = plan(position, rule, inputs, q_block, k_block).any(axis=0)
+  first, last = _span(active)
+  b, n, t, h = inputs.turned[0][0].shape
+
+  def row(at):
+    rows = inputs.queries(at * q_block, q_block)
+
+    def tile(j, so_far):
+      here = rows.keys(j * k_block, k_block)
+
+      def go(so_far):
+        highest, total, out = so_far
+        found = entries(position, rule, params, here, in_blocks=True)
+        now = jnp.maximum(highest, jnp.max(found, axis=-1))
+        weights = jnp.exp(found - now[..., None])
+        shrink = jnp.exp(highest - now)
+        total = total * shrink + jnp.sum(weights, axis=-1)
+        more = mix(position, params, here, weights)
+        return now, total, out * shrink[..., None] + more
+
+      return jax.lax.cond(active[at, j], go, lambda x: x, so_far)
+
+    start = (
+      jnp.full((b, n, q_block), FLOOR, jnp.float32),
+      jnp.zeros((b, n, q_block), jnp.float32),
+      jnp.zeros((b, n, q_block, h), jnp.float32),
+    )
+    highest, total, out = jax.lax.fori_loop(first[at], last[at], tile, start)
+    total = jnp.where(total == 0, 1.0, total)
+    return out / total[..., None], highest + jnp.log(total)
+
+  blocks = t // q_block
+  if blocks == 1:
+    return row(0)
+  out, lse = jax.lax.map(row, jnp.arange(blocks))
+
+  def joined(x):  # [blocks, b, n, q_block, ...] -> [b, n, t, ...]
+    x = jnp.moveaxis(x, 0, 2)
+    return x.reshape(b, n, t, *x.shape[4:])
+
+  return joined(out), joined(lse)
+
+
+def _floats(inputs: Inputs) -> list[jax.Array]:
+  """What of the inputs has a cotangent: [b, n or k, t or s, h] each."""
+  return [
+    x
+    for x in jax.tree.leaves((inputs.turned, inputs.plain, inputs.v_bksh))
+    if x is not None
+  ]
+
+
+def _with_floats(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
+  tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bksh))
+  turned, plain, v = jax.tree.unflatten(tree, floats)
+  return dataclasses.replace(inputs, turned=turned, plain=plain, v_bksh=v)
+
+
+def _as_cotangent(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
+  """The tree of inputs with these in place of its floats."""
+
+  def none(x):
+    return np.zeros(np.shape(x), jax.dtypes.float0)
+
+  found = jax.tree.map(none, _with_floats(inputs, [0] * len(floats)))  # pyright: ignore[reportArgumentType]
+  floats = [
+    d.astype(x.dtype) for d, x in zip(floats, _floats(inputs), strict=True)
+  ]
+  return _with_floats(found, floats)
+
+
+def _learned(params: Params) -> tuple[list[jax.Array], Any]:
+  """The leaves that have a gradient, and what puts such leaves back.
+
+  The second takes new leaves and, for the others, what to make of each; by
+  default they stay what they are.
+  """
+  leaves, tree = jax.tree.flatten(params)
+  floats = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
+
+  def fill(new, other=lambda x: x):
+    new = iter(new)
+    both = zip(leaves, floats, strict=True)
+    found = [next(new) if is_float else other(x) for x, is_float in both]
+    return jax.tree.unflatten(tree, found)
+
+  kept = [jnp.asarray(x) for x, f in zip(leaves, floats, strict=True) if f]
+  return kept, fill
+
+
+def _is_query(inputs: Inputs) -> list[bool]:
+  """Of each of `_floats`, whether it belongs to the queries."""
+  pairs = len(inputs.turned) + (inputs.plain is not None)
+  return [True, False] * pairs + [False]
+
+
+def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
+  q_block, k_block = sizes
+  active = plan(position, rule, inputs, q_block, k_block).any(axis=0)
+  first, last = _span(active.T)
+  learned, fill = _learned(params)
+  sides = _is_query(inputs)
+  whole = _floats(inputs)
+  zeros = [jnp.zeros(x.shape, jnp.float32) for x in whole]
+
+  def cut(x, at):
+    return jax.lax.dynamic_slice_in_dim(x, at * q_block, q_block, 2)
+
+  def column(d_so_far, j):
+    """One block of keys with all queries that see it."""
+    d_params, d_queries = d_so_far
+    keys = inputs.keys(j * k_block, k_block)
+    d_keys = [
+      jnp.zeros(x.shape, jnp.float32)
+      for x, query in zip(_floats(keys), sides, strict=True)
+      if not query
+    ]
+
+    def tile(i, so_far):
+      here = keys.queries(i * q_block, q_block)
+
+      def go(so_far):
+        d_params, d_queries, d_keys = so_far
+        lse_i, delta_i, d_out_i = (cut(x, i) for x in (lse, delta, d_out))
+
+        def scored(learned, floats):
+          made = _with_floats(here, floats)
+          return entries(position, rule, fill(learned), made, in_blocks=True)
+
+        def mixed(learned, floats, weights):
+          made = _with_floats(here, floats)
+          return mix(position, fill(learned), made, weights)
+
+        floats = _floats(here)
+        found, pull_scores = jax.vjp(scored, learned, floats)
+        weights = jnp.exp(found - lse_i[..., None])
+        _, pull_mix = jax.vjp(mixed, learned, floats, weights)
+        d_p1, d_f1, d_weights = pull_mix(d_out_i.astype(jnp.float32))
+        d_found = weights * (d_weights - delta_i[..., None])
+        d_p2, d_f2 = pull_scores(d_found)
+        d_params = jax.tree.map(lambda *x: sum(x), d_params, d_p1, d_p2)
+        q_at, k_at, new_queries, new_keys = 0, 0, [], []
+        for query, a, c in zip(sides, d_f1, d_f2, strict=True):
+          d = a.astype(jnp.float32) + c.astype(jnp.float32)
+          if query:
+            old = d_queries[q_at]
+            d = d + cut(old, i)
+            new_queries.append(
+              jax.lax.dynamic_update_slice_in_dim(old, d, i * q_block, 2)
+            )
+            q_at += 1
+          else:
+            new_keys.append(d_keys[k_at] + d)
+            k_at += 1
+        return d_params, new_queries, new_keys
+
+      return jax.lax.cond(active[i, j], go, lambda x: x, so_far)
+
+    d_params, d_queries, d_keys = jax.lax.fori_loop(
+      first[j], last[j], tile, (d_params, d_queries, d_keys)
+    )
+    return (d_params, d_queries), d_keys
+
+  zero_params = [jnp.zeros(x.shape, jnp.float32) for x in learned]
+  queries = [z for z, query in zip(zeros, sides, strict=True) if query]
+  blocks = inputs.counts[1] // k_block
+  (d_params, d_queries), d_keys = jax.lax.scan(
+    column, (zero_params, queries), jnp.arange(blocks)
+  )
+
+  def joined(x):  # [blocks, b, k, k_block, h] -> [b, k, s, h]
+    x = jnp.moveaxis(x, 0, 2)
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
+
+  d_queries, d_keys = iter(d_queries), iter(joined(x) for x in d_keys)
+  return d_params, [
+    next(d_queries) if query else next(d_keys) for query in sides
+  ]
+
+
+def _flash(position, rule, schedule, params, inputs):
+  return _flash_forward(position, rule, schedule, params, inputs)[0]
+
+
+def _flash_forward(position, rule, schedule, params, inputs):
+  out, lse = forward(position, rule, schedule, params, inputs)
+  out = out.astype(inputs.turned[0][0].dtype)
+  return out, (params, inputs, out, lse)
+
+
+def _flash_backward(position, rule, schedule, kept, d_out):
+  params, inputs, out, lse = kept
+  wide = d_out.astype(jnp.float32)
+  delta = jnp.sum(out.astype(jnp.float32) * wide, axis=-1)
+  return backward(position, rule, schedule, params, inputs, lse, delta, d_out)
+
+
+flash = jax.custom_vjp(_flash, nondiff_argnums=(0, 1, 2))
+"""Attention by blocks, with a backward pass by blocks.
+
+(position, rule, schedule, params, inputs) -> [b, n, t, h], of the queries'
+dtype; the first three are static.
+"""
+flash.defvjp(_flash_forward, _flash_backward)

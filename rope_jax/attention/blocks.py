@@ -26,8 +26,8 @@ class Schedule:
       at once (matrix units are kept busy).
   """
 
-  q_block: int = 256
-  k_block: int = 256
+  q_block: int = 128
+  k_block: int = 128
   by_head: bool = True
 
 
@@ -91,7 +91,7 @@ def backward(
     d_params, lambda x: np.zeros(np.shape(x), jax.dtypes.float0)
   )
   d_floats = [
-    d[:, :, : x.shape[2]]
+    d[:, :, : x.shape[2], : x.shape[3]]
     for d, x in zip(d_floats, _floats(inputs), strict=True)
   ]
   return d_params, _as_cotangent(inputs, d_floats)
@@ -114,7 +114,7 @@ def _over_units(one, inputs, schedule, more=(), summed=False):
   """`one` on everything, or on each row's each key head in turn."""
   if not schedule.by_head:
     return one(inputs, *more)
-  b, groups = inputs.v_bksh.shape[:2]
+  b, groups = inputs.v_bkhs.shape[:2]
   units = b * groups
   split = [x.reshape(units, 1, -1, *x.shape[2:]) for x in more]
 
@@ -166,7 +166,7 @@ def _forward(position, rule, sizes, params, inputs):
         weights = jnp.exp(found - now[..., None])
         shrink = jnp.exp(highest - now)
         total = total * shrink + jnp.sum(weights, axis=-1)
-        more = mix(position, params, here, weights)
+        more = mix(position, params, here, weights, in_blocks=True)
         return now, total, out * shrink[..., None] + more
 
       return jax.lax.cond(active[at, j], go, lambda x: x, so_far)
@@ -193,18 +193,18 @@ def _forward(position, rule, sizes, params, inputs):
 
 
 def _floats(inputs: Inputs) -> list[jax.Array]:
-  """What of the inputs has a cotangent: [b, n or k, t or s, h] each."""
+  """What of the inputs has a cotangent: queries, keys and values."""
   return [
     x
-    for x in jax.tree.leaves((inputs.turned, inputs.plain, inputs.v_bksh))
+    for x in jax.tree.leaves((inputs.turned, inputs.plain, inputs.v_bkhs))
     if x is not None
   ]
 
 
 def _with_floats(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
-  tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bksh))
+  tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bkhs))
   turned, plain, v = jax.tree.unflatten(tree, floats)
-  return dataclasses.replace(inputs, turned=turned, plain=plain, v_bksh=v)
+  return dataclasses.replace(inputs, turned=turned, plain=plain, v_bkhs=v)
 
 
 def _as_cotangent(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
@@ -280,7 +280,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
 
         def mixed(learned, floats, weights):
           made = _with_floats(here, floats)
-          return mix(position, fill(learned), made, weights)
+          return mix(position, fill(learned), made, weights, in_blocks=True)
 
         floats = _floats(here)
         found, pull_scores = jax.vjp(scored, learned, floats)
@@ -319,9 +319,9 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
     column, (zero_params, queries), jnp.arange(blocks)
   )
 
-  def joined(x):  # [blocks, b, k, k_block, h] -> [b, k, s, h]
-    x = jnp.moveaxis(x, 0, 2)
-    return x.reshape(*x.shape[:2], -1, x.shape[-1])
+  def joined(x):  # [blocks, b, k, h, k_block] -> [b, k, h, s]
+    x = jnp.moveaxis(x, 0, 3)
+    return x.reshape(*x.shape[:3], -1)
 
   d_queries, d_keys = iter(d_queries), iter(joined(x) for x in d_keys)
   return d_params, [

@@ -14,6 +14,8 @@ from rope_jax.positions.base import Params, Places, Position, overrides
 
 Pair = tuple[jax.Array, jax.Array]
 
+TOKENS = {'q': 2, 'k': 3}  # The axis of tokens: [b, n, t, h], [b, k, h, s].
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +23,10 @@ class Inputs:
   """Queries and keys with all that is known of them; a tile is one too.
 
   Attributes:
-    turned: (q_bnth, k_bksh) under each of the method's views, rotated.
+    turned: (q_bnth, k_bkhs) under each of the method's views, rotated.
     plain: the same as they came, for biases that read them; else None.
-    v_bksh: values.
+    v_bkhs: values; tokens come last in keys and values, the order in which
+      a CPU's and a TPU's products are fastest.
     places: where the tokens stand, or in training are shown to stand.
     real: where they stand in their text: what windows and temperatures go by.
     tokens: their order and segments: what the mask's rule goes by.
@@ -31,7 +34,7 @@ class Inputs:
 
   turned: tuple[Pair, ...]
   plain: Pair | None
-  v_bksh: jax.Array
+  v_bkhs: jax.Array
   places: Places
   real: Places
   tokens: Tokens
@@ -39,7 +42,7 @@ class Inputs:
   @property
   def counts(self) -> tuple[int, int]:
     """How many queries and keys there are."""
-    return self.turned[0][0].shape[2], self.v_bksh.shape[2]
+    return self.turned[0][0].shape[2], self.v_bkhs.shape[3]
 
   def queries(self, start: Any, size: int) -> Inputs:
     """Those of `size` queries from `start` on, which may be traced."""
@@ -55,7 +58,9 @@ class Inputs:
         return x
       return jax.lax.dynamic_slice_in_dim(x, start, size, axis)
 
-    return self._map(side, lambda _, x: one(x, 1), lambda x: one(x, 2))
+    return self._map(
+      side, lambda _, x: one(x, 1), lambda x: one(x, TOKENS[side])
+    )
 
   def padded(self, queries: int, keys: int) -> Inputs:
     """The same with more queries and keys, which see nothing and are not
@@ -71,7 +76,9 @@ class Inputs:
     ahead = jnp.arange(1, more + 1, dtype=jnp.int32)[None]
 
     def deep(x):
-      return jnp.pad(x, [(0, 0), (0, 0), (0, more), (0, 0)])
+      widths = [(0, 0)] * 4
+      widths[TOKENS[side]] = (0, more)
+      return jnp.pad(x, widths)
 
     def longer(name, x):
       x = jnp.asarray(x)
@@ -88,7 +95,7 @@ class Inputs:
 
   def _map(self, side: str, flat: Any, deep: Any) -> Inputs:
     """Changes the arrays of one side: [b, t] by `flat`, which is told their
-    names, and [b, n, t, h] by `deep`."""
+    names, and those with heads by `deep`."""
     at = 'qk'.index(side)
 
     def pair(x):
@@ -109,7 +116,7 @@ class Inputs:
     return Inputs(
       turned=tuple(pair(x) for x in self.turned),  # pyright: ignore[reportArgumentType]
       plain=pair(self.plain),
-      v_bksh=deep(self.v_bksh) if side == 'k' else self.v_bksh,
+      v_bkhs=deep(self.v_bkhs) if side == 'k' else self.v_bkhs,
       places=named(self.places),
       real=named(self.real),
       tokens=named(self.tokens),
@@ -117,7 +124,7 @@ class Inputs:
 
   def unit(self, at: Any) -> Inputs:
     """One row's one key head with its query heads; `at` counts rows x heads."""
-    b, groups = self.v_bksh.shape[:2]
+    b, groups = self.v_bkhs.shape[:2]
     row, group = at // groups, at % groups
 
     def deep(x):
@@ -161,14 +168,13 @@ def prepare(
 ) -> Inputs:
   """Rotates whole sequences once per view, before any tile is cut."""
 
-  def by_head(x):
-    return jnp.swapaxes(x, 1, 2)
+  def pair(q, k):
+    return jnp.moveaxis(q, 1, 2), jnp.moveaxis(k, 1, 3)
 
-  turned = []
-  for view in position.views(places):
-    q, k = position.rotate(params, q_btnh, k_bskh, view.places)
-    turned.append((by_head(q), by_head(k)))
-  plain = None
-  if reads_content(position):
-    plain = (by_head(q_btnh), by_head(k_bskh))
-  return Inputs(tuple(turned), plain, by_head(v_bskh), places, real, tokens)
+  turned = tuple(
+    pair(*position.rotate(params, q_btnh, k_bskh, view.places))
+    for view in position.views(places)
+  )
+  plain = pair(q_btnh, k_bskh) if reads_content(position) else None
+  v_bkhs = jnp.moveaxis(v_bskh, 1, 3)
+  return Inputs(turned, plain, v_bkhs, places, real, tokens)

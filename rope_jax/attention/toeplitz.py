@@ -39,11 +39,12 @@ def bias(
     )  # fmt: skip
     if part.reads == 'content':
       assert tile.plain is not None
-      q, k = (jnp.swapaxes(x, 1, 2) for x in tile.plain)
+      q, k = (
+        jnp.moveaxis(x, a, 1) for x, a in zip(tile.plain, (2, 3), strict=True)
+      )
       found = _float32(part.bias(own, q, k, places))
     else:
-      head_dim = tile.v_bksh.shape[-1]
-      groups = tile.v_bksh.shape[1]
+      groups, head_dim = tile.v_bkhs.shape[1:3]
       t, s = tile.counts
       if in_blocks and part.reads == 'distance' and min(t, s) > 1:
         found = _steady(part, (groups, head_dim), own, places)

@@ -131,7 +131,7 @@ def attend(
   if how == 'auto':
     how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
   if how == 'naive':
-    out_bnth = scores.attention(position, rule, params, inputs)
+    out_bnth = scores.attention(position, rule, params, inputs.tile())
   else:
     out_bnth = blocks.flash(position, rule, SCHEDULE, params, inputs)
   return jnp.swapaxes(out_bnth, 1, 2).astype(q_btnh.dtype)

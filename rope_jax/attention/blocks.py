@@ -91,7 +91,7 @@ def backward(
     d_params, lambda x: np.zeros(np.shape(x), jax.dtypes.float0)
   )
   d_floats = [
-    d[:, :, : x.shape[2], : x.shape[3]]
+    d[:, :, : x.shape[2]]
     for d, x in zip(d_floats, _floats(inputs), strict=True)
   ]
   return d_params, _as_cotangent(inputs, d_floats)
@@ -114,7 +114,7 @@ def _over_units(one, inputs, schedule, more=(), summed=False):
   """`one` on everything, or on each row's each key head in turn."""
   if not schedule.by_head:
     return one(inputs, *more)
-  b, groups = inputs.v_bkhs.shape[:2]
+  b, groups = inputs.v_bksh.shape[:2]
   units = b * groups
   split = [x.reshape(units, 1, -1, *x.shape[2:]) for x in more]
 
@@ -157,7 +157,7 @@ def _forward(position, rule, sizes, params, inputs):
     rows = inputs.queries(at * q_block, q_block)
 
     def tile(j, so_far):
-      here = rows.keys(j * k_block, k_block)
+      here = rows.keys(j * k_block, k_block).tile()
 
       def go(so_far):
         highest, total, out = so_far
@@ -196,15 +196,15 @@ def _floats(inputs: Inputs) -> list[jax.Array]:
   """What of the inputs has a cotangent: queries, keys and values."""
   return [
     x
-    for x in jax.tree.leaves((inputs.turned, inputs.plain, inputs.v_bkhs))
+    for x in jax.tree.leaves((inputs.turned, inputs.plain, inputs.v_bksh))
     if x is not None
   ]
 
 
 def _with_floats(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
-  tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bkhs))
+  tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bksh))
   turned, plain, v = jax.tree.unflatten(tree, floats)
-  return dataclasses.replace(inputs, turned=turned, plain=plain, v_bkhs=v)
+  return dataclasses.replace(inputs, turned=turned, plain=plain, v_bksh=v)
 
 
 def _as_cotangent(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
@@ -260,7 +260,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
   def column(d_so_far, j):
     """One block of keys with all queries that see it."""
     d_params, d_queries = d_so_far
-    keys = inputs.keys(j * k_block, k_block)
+    keys = inputs.keys(j * k_block, k_block).tile()
     d_keys = [
       jnp.zeros(x.shape, jnp.float32)
       for x, query in zip(_floats(keys), sides, strict=True)
@@ -310,7 +310,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
     d_params, d_queries, d_keys = jax.lax.fori_loop(
       first[j], last[j], tile, (d_params, d_queries, d_keys)
     )
-    return (d_params, d_queries), d_keys
+    return (d_params, d_queries), [jnp.swapaxes(x, 2, 3) for x in d_keys]
 
   zero_params = [jnp.zeros(x.shape, jnp.float32) for x in learned]
   queries = [z for z, query in zip(zeros, sides, strict=True) if query]
@@ -319,9 +319,9 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
     column, (zero_params, queries), jnp.arange(blocks)
   )
 
-  def joined(x):  # [blocks, b, k, h, k_block] -> [b, k, h, s]
-    x = jnp.moveaxis(x, 0, 3)
-    return x.reshape(*x.shape[:3], -1)
+  def joined(x):  # [blocks, b, k, k_block, h] -> [b, k, s, h]
+    x = jnp.moveaxis(x, 0, 2)
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
 
   d_queries, d_keys = iter(d_queries), iter(joined(x) for x in d_keys)
   return d_params, [

@@ -14,8 +14,6 @@ from rope_jax.positions.base import Params, Places, Position, overrides
 
 Pair = tuple[jax.Array, jax.Array]
 
-TOKENS = {'q': 2, 'k': 3}  # The axis of tokens: [b, n, t, h], [b, k, h, s].
-
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +21,9 @@ class Inputs:
   """Queries and keys with all that is known of them; a tile is one too.
 
   Attributes:
-    turned: (q_bnth, k_bkhs) under each of the method's views, rotated.
+    turned: (q_bnth, k_bksh) under each of the method's views, rotated.
     plain: the same as they came, for biases that read them; else None.
-    v_bkhs: values; tokens come last in keys and values, the order in which
-      a CPU's and a TPU's products are fastest.
+    v_bksh: values.
     places: where the tokens stand, or in training are shown to stand.
     real: where they stand in their text: what windows and temperatures go by.
     tokens: their order and segments: what the mask's rule goes by.
@@ -34,7 +31,7 @@ class Inputs:
 
   turned: tuple[Pair, ...]
   plain: Pair | None
-  v_bkhs: jax.Array
+  v_bksh: jax.Array
   places: Places
   real: Places
   tokens: Tokens
@@ -42,7 +39,7 @@ class Inputs:
   @property
   def counts(self) -> tuple[int, int]:
     """How many queries and keys there are."""
-    return self.turned[0][0].shape[2], self.v_bkhs.shape[3]
+    return self.turned[0][0].shape[2], self.v_bksh.shape[2]
 
   def queries(self, start: Any, size: int) -> Inputs:
     """Those of `size` queries from `start` on, which may be traced."""
@@ -52,15 +49,27 @@ class Inputs:
     """Those of `size` keys from `start` on."""
     return self._cut(start, size, 'k')
 
+  def tile(self) -> Inputs:
+    """The same as a tile, whose keys and values are [b, k, h, s]: the order in
+    which products and their derivatives are fastest."""
+
+    def pair(x):
+      return None if x is None else (x[0], jnp.swapaxes(x[1], 2, 3))
+
+    return dataclasses.replace(
+      self,
+      turned=tuple(pair(x) for x in self.turned),
+      plain=pair(self.plain),
+      v_bksh=jnp.swapaxes(self.v_bksh, 2, 3),
+    )
+
   def _cut(self, start, size, side) -> Inputs:
     def one(x, axis):
       if x is None or x.shape[axis] == 1:
         return x
       return jax.lax.dynamic_slice_in_dim(x, start, size, axis)
 
-    return self._map(
-      side, lambda _, x: one(x, 1), lambda x: one(x, TOKENS[side])
-    )
+    return self._map(side, lambda _, x: one(x, 1), lambda x: one(x, 2))
 
   def padded(self, queries: int, keys: int) -> Inputs:
     """The same with more queries and keys, which see nothing and are not
@@ -76,9 +85,7 @@ class Inputs:
     ahead = jnp.arange(1, more + 1, dtype=jnp.int32)[None]
 
     def deep(x):
-      widths = [(0, 0)] * 4
-      widths[TOKENS[side]] = (0, more)
-      return jnp.pad(x, widths)
+      return jnp.pad(x, [(0, 0), (0, 0), (0, more), (0, 0)])
 
     def longer(name, x):
       x = jnp.asarray(x)
@@ -116,7 +123,7 @@ class Inputs:
     return Inputs(
       turned=tuple(pair(x) for x in self.turned),  # pyright: ignore[reportArgumentType]
       plain=pair(self.plain),
-      v_bkhs=deep(self.v_bkhs) if side == 'k' else self.v_bkhs,
+      v_bksh=deep(self.v_bksh) if side == 'k' else self.v_bksh,
       places=named(self.places),
       real=named(self.real),
       tokens=named(self.tokens),
@@ -124,7 +131,7 @@ class Inputs:
 
   def unit(self, at: Any) -> Inputs:
     """One row's one key head with its query heads; `at` counts rows x heads."""
-    b, groups = self.v_bkhs.shape[:2]
+    b, groups = self.v_bksh.shape[:2]
     row, group = at // groups, at % groups
 
     def deep(x):
@@ -169,12 +176,12 @@ def prepare(
   """Rotates whole sequences once per view, before any tile is cut."""
 
   def pair(q, k):
-    return jnp.moveaxis(q, 1, 2), jnp.moveaxis(k, 1, 3)
+    return jnp.swapaxes(q, 1, 2), jnp.swapaxes(k, 1, 2)
 
   turned = tuple(
     pair(*position.rotate(params, q_btnh, k_bskh, view.places))
     for view in position.views(places)
   )
   plain = pair(q_btnh, k_bskh) if reads_content(position) else None
-  v_bkhs = jnp.moveaxis(v_bskh, 1, 3)
-  return Inputs(turned, plain, v_bkhs, places, real, tokens)
+  v_bksh = jnp.swapaxes(v_bskh, 1, 2)
+  return Inputs(turned, plain, v_bksh, places, real, tokens)

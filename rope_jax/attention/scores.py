@@ -28,7 +28,7 @@ def entries(
     position: the method.
     rule: the mask's.
     params: the method's parameters.
-    tile: the queries and keys at hand.
+    tile: the queries and keys at hand, from `Inputs.tile`.
     in_blocks: whether this is one of many tiles, for which it pays to find out
       what a tile does not need.
   """
@@ -75,7 +75,7 @@ def mix(
 ) -> jax.Array:
   """What the weights pick up, linear in them: float32 [b, n, t, h]."""
   weighted = _tile_weighted if in_blocks else _weighted
-  out = weighted(weights_bnts, tile.v_bkhs)
+  out = weighted(weights_bnts, tile.v_bksh)
   if not overrides(position, 'values'):
     return out
   real = tile.real

@@ -44,8 +44,8 @@ def bias(
       )
       found = _float32(part.bias(own, q, k, places))
     else:
-      groups, head_dim = tile.v_bkhs.shape[1:3]
-      t, s = tile.counts
+      groups, head_dim = tile.v_bksh.shape[1:3]  # Of a tile: [b, k, h, s].
+      t, s = places.q_pos_bt.shape[1], places.k_pos_bs.shape[1]
       if in_blocks and part.reads == 'distance' and min(t, s) > 1:
         found = _steady(part, (groups, head_dim), own, places)
       else:

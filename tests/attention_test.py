@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from rope_jax import positions
-from rope_jax.attention import Mask, attend, blocks, context_length
+from rope_jax.attention import Mask, attend, blocks, context_length, engine
 
 attend_module = importlib.import_module('rope_jax.attention.attend')
 
@@ -22,12 +22,8 @@ METHOD = positions.compose(ROPE, positions.build({'name': 'alibi'}))
 HOWS = ('naive', 'blockwise')
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch):
-  """Blocks of two queries, so that five of them make three blocks."""
-  monkeypatch.setattr(
-    attend_module, 'SCHEDULE', blocks.Schedule(q_block=2, k_block=2)
-  )
+# Blocks of two, so that five queries make three blocks.
+SMALL = blocks.Schedule(q_block=2, k_block=2)
 
 
 def oracle(c, **others):
@@ -88,7 +84,13 @@ COUNT = np.array([4, 7], np.int32)
 def test_attention_equals_the_loops_under_each_mask(rng, mask, seen, how):
   c = hooks.case(rng, top=30)
   hooks.assert_attends(
-    METHOD, c, oracle=oracle(c, seen=seen), mask=mask, how=how, **LENGTHS
+    METHOD,
+    c,
+    oracle=oracle(c, seen=seen),
+    mask=mask,
+    how=how,
+    schedule=SMALL,
+    **LENGTHS,
   )
 
 
@@ -107,7 +109,7 @@ def test_a_query_without_any_key_gives_zero_and_finite_gradients(rng):
     def total(q, k, v, how=how):
       out = attend(
         METHOD, {}, q, k, v, q_pos_bt=c.q_pos, k_pos_bs=c.k_pos, mask=mask,
-        how=how,
+        how=how, schedule=SMALL,
       )  # fmt: skip
       return (out * c.q).sum(), out
 
@@ -166,7 +168,7 @@ def test_views_and_values_equal_the_loops(rng, how):
   table = rng.normal(size=(3, 8))
   got = hooks.attend(
     method, {'table': table.astype(np.float32)}, c.q, c.k, c.v, c.q_pos,
-    c.k_pos, how=how,
+    c.k_pos, how=how, schedule=SMALL,
   )  # fmt: skip
   f = oracles.rope_frequencies(8, 100.0)
   for i in range(7):
@@ -199,13 +201,13 @@ def test_auto_is_naive_up_to_its_limit_and_by_blocks_beyond(rng, monkeypatch):
   arrays = (METHOD, {}, c.q, c.k, c.v)
   at = {'q_pos_bt': c.q_pos, 'k_pos_bs': c.k_pos}
   calls = []
-  original = blocks.flash
+  original = engine.flash
 
   def counted(*args):
     calls.append(args)
     return original(*args)
 
-  monkeypatch.setattr(blocks, 'flash', counted)
+  monkeypatch.setattr(engine, 'flash', counted)
   for limit in (35, 34):
     monkeypatch.setattr(attend_module, 'NAIVE_ENTRIES', limit)
     jax.eval_shape(lambda: attend(*arrays, **at))
@@ -295,12 +297,7 @@ def temporary(how, length, gradient):
 
 
 @pytest.mark.parametrize('gradient', [False, True])
-def test_memory_of_blocks_grows_with_the_length_and_not_its_square(
-  monkeypatch, gradient
-):
-  monkeypatch.setattr(
-    attend_module, 'SCHEDULE', blocks.Schedule(q_block=256, k_block=256)
-  )
+def test_memory_of_blocks_grows_with_the_length_and_not_its_square(gradient):
   at = functools.partial(temporary, gradient=gradient)
   short, long = at('blockwise', 1024), at('blockwise', 4096)
   assert long < 5 * short

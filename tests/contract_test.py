@@ -9,7 +9,6 @@ anywhere else is held to the same laws by
 
 import ast
 import functools
-import importlib
 import json
 import pathlib
 import pickle
@@ -23,8 +22,6 @@ from jax.sharding import PartitionSpec
 
 from rope_jax import attention, model, positions
 from rope_jax.attention import blocks
-
-attend_module = importlib.import_module('rope_jax.attention.attend')
 
 HERE = pathlib.Path(__file__).parent
 
@@ -80,7 +77,7 @@ def params_of(method):
   return jax.tree.map(lambda x: 3 * x, drawn)  # Large enough to be seen.
 
 
-def run(method, params, x, pos, length=None, how='naive'):
+def run(method, params, x, pos, length=None, how='naive', **others):
   """Every hook once: the input, then attention with grouped heads."""
   x = method.embed(params, x, pos)
   b, t, _ = x.shape
@@ -95,6 +92,7 @@ def run(method, params, x, pos, length=None, how='naive'):
     q_length_bt=length,
     k_length_bs=length,
     how=how,
+    **others,
   )
 
 
@@ -191,18 +189,16 @@ def test_jit_eager_vmap_shard_map_and_pmap_agree(method):
   np.testing.assert_allclose(got, want, atol=2e-6)
 
 
-def check_blockwise(method, monkeypatch, t):
-  monkeypatch.setattr(
-    attend_module, 'SCHEDULE', blocks.Schedule(q_block=8, k_block=8)
-  )
-  x, pos = tokens(t=t, b=1)
+def check_blockwise(method, x, pos, schedule, **others):
+  """Values and gradients by blocks are those of everything at once."""
   params = params_of(method)
-  direction = np.random.default_rng(1).normal(size=(1, t, N, H))
+  b, t = pos.shape
+  direction = np.random.default_rng(1).normal(size=(b, t, N, H))
 
   @functools.partial(hooks.jit, static_argnums=2)
   def both(params, x, how):
     def loss(params, x):
-      out = run(method, params, x, pos, how=how)
+      out = run(method, params, x, pos, how=how, schedule=schedule, **others)
       return (out * direction).sum(), out
 
     return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, x)
@@ -219,15 +215,28 @@ def check_blockwise(method, monkeypatch, t):
     assert np.abs(leaf).max() > 1e-5  # The method's own parameters do learn.
 
 
-def test_blockwise_equals_naive_in_values_and_gradients(method, monkeypatch):
-  """Three blocks, the last one part-filled."""
-  check_blockwise(method, monkeypatch, t=21)
+def test_blockwise_equals_naive_in_values_and_gradients(method):
+  """Three blocks a side, the last one part-filled; positions count up."""
+  x, pos = tokens(t=21, b=1)
+  check_blockwise(method, x, pos, blocks.Schedule(q_block=8, k_block=8))
 
 
-@pytest.mark.parametrize('name', ['dynamic_ntk', 'half_rope+alibi', 't5'])
-def test_blockwise_equals_naive_where_blocks_share_a_stripe(name, monkeypatch):
-  """Ten blocks in five stripes, the last block and stripe part-filled."""
-  check_blockwise(build(name), monkeypatch, t=75)
+@pytest.mark.parametrize(
+  'name',
+  ['deberta', 'fire', 'half_rope+alibi', 'self_extend', 'shaw', 'ssmax', 't5'],
+)
+@pytest.mark.parametrize('by_head', [True, False])
+def test_blockwise_equals_naive_in_packed_rows_with_gaps(name, by_head):
+  """Two documents a row, positions with gaps, a window, blocks that differ."""
+  x, _ = tokens(t=30, b=2)
+  rng = np.random.default_rng(5)
+  gaps = np.concatenate([np.zeros((2, 1), int), rng.integers(1, 4, (2, 29))], 1)
+  segment = (np.arange(30)[None] >= np.array([[11], [19]])).astype(np.int32)
+  pos = np.cumsum(gaps, axis=1).astype(np.int32)
+  pos = pos - np.where(segment, pos[[0, 1], [11, 19]][:, None], 0)
+  mask = attention.Mask(q_segment_bt=segment, k_segment_bs=segment, window=13)
+  schedule = blocks.Schedule(q_block=8, k_block=12, by_head=by_head, multiple=4)
+  check_blockwise(build(name), x, pos.astype(np.int32), schedule, mask=mask)
 
 
 def test_scores_ignore_a_shift_exactly_if_the_method_says_so(method):

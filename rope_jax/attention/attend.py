@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.attention import blocks, scores
+from rope_jax.attention import engine, scores
+from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
 from rope_jax.positions.base import Params, Places, Position
@@ -18,7 +19,6 @@ Array = jax.Array | np.ndarray
 HOWS = ('auto', 'naive', 'blockwise')
 # Above this many entries of one score matrix, 'auto' goes by blocks.
 NAIVE_ENTRIES = 512 * 512
-SCHEDULE = blocks.Schedule()
 
 
 def attend(
@@ -38,6 +38,7 @@ def attend(
   k_true_bs: Array | None = None,
   heads: Array | None = None,
   total_heads: int | None = None,
+  schedule: Schedule | None = None,
 ) -> jax.Array:
   """Softmax attention of the queries over the keys, with a positional method.
 
@@ -67,6 +68,7 @@ def attend(
     k_true_bs: the same for the keys; both or neither.
     heads: int32 [n], which heads these are, where only some are at hand.
     total_heads: how many heads the layer has; None means n. Goes with heads.
+    schedule: the tiles of 'blockwise'; None is the platform's best.
 
   Returns:
     [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
@@ -133,7 +135,7 @@ def attend(
   if how == 'naive':
     out_bnth = scores.attention(position, rule, params, inputs.tile())
   else:
-    out_bnth = blocks.flash(position, rule, SCHEDULE, params, inputs)
+    out_bnth = engine.flash(position, rule, schedule, params, inputs)
   return jnp.swapaxes(out_bnth, 1, 2).astype(q_btnh.dtype)
 
 

@@ -24,11 +24,25 @@ class Schedule:
     q_block, k_block: tokens on a side of a tile.
     by_head: one row and key head at a time (tiles fit a core's cache), or all
       at once (matrix units are kept busy).
+    multiple: what the sides of tiles are rounded up to where several are
+      needed.
+
+  Raises:
+    ValueError: a size below 1.
   """
 
-  q_block: int = 128
-  k_block: int = 128
+  q_block: int
+  k_block: int
   by_head: bool = True
+  multiple: int = 1
+
+  def __post_init__(self):
+    for field in ('q_block', 'k_block', 'multiple'):
+      if getattr(self, field) < 1:
+        raise ValueError(
+          f'Schedule: {field}={getattr(self, field)} must be a number of '
+          'tokens >= 1.'
+        )
 
 
 def forward(
@@ -64,7 +78,24 @@ def backward(
   delta_bnt: jax.Array,
   d_out_bnth: jax.Array,
 ) -> tuple[Params, Inputs]:
-  """The cotangents of the parameters and of what `inputs` has of floats.
+  """The cotangents of the parameters and inputs; see `gradients`."""
+  found = gradients(
+    position, rule, schedule, params, inputs, lse_bnt, delta_bnt, d_out_bnth
+  )
+  return cotangents(params, inputs, *found)
+
+
+def gradients(
+  position: Position,
+  rule: Rule,
+  schedule: Schedule,
+  params: Params,
+  inputs: Inputs,
+  lse_bnt: jax.Array,
+  delta_bnt: jax.Array,
+  d_out_bnth: jax.Array,
+) -> tuple[list[jax.Array], list[jax.Array]]:
+  """The gradients of what is learned and of what `inputs` has of floats.
 
   Args:
     position, rule, schedule, params, inputs: as in `forward`.
@@ -87,14 +118,27 @@ def backward(
   d_params, d_floats = _over_units(
     one, padded, schedule, (lse, delta, d_out), summed=True
   )
-  d_params = _learned(params)[1](
-    d_params, lambda x: np.zeros(np.shape(x), jax.dtypes.float0)
-  )
   d_floats = [
-    d[:, :, : x.shape[2]]
+    d[:, :, : x.shape[2]].astype(x.dtype)
     for d, x in zip(d_floats, _floats(inputs), strict=True)
   ]
-  return d_params, _as_cotangent(inputs, d_floats)
+  return d_params, d_floats
+
+
+def cotangents(
+  params: Params,
+  inputs: Inputs,
+  d_params: list[jax.Array],
+  d_floats: list[jax.Array],
+) -> tuple[Params, Inputs]:
+  """`gradients` as trees like the parameters and inputs."""
+
+  def none(x):
+    return np.zeros(np.shape(x), jax.dtypes.float0)
+
+  placeholders: Any = [0] * len(d_floats)
+  found = jax.tree.map(none, _with_floats(inputs, placeholders))
+  return _learned(params)[1](d_params, none), _with_floats(found, d_floats)
 
 
 def _whole_blocks(inputs: Inputs, schedule: Schedule):
@@ -105,6 +149,9 @@ def _whole_blocks(inputs: Inputs, schedule: Schedule):
   ):
     blocks = -(-count // block)
     size = -(-count // blocks)
+    if blocks > 1:
+      size += -size % schedule.multiple
+      blocks = -(-count // size)
     sizes.append(size)
     counts.append(size * blocks)
   return inputs.padded(*counts), tuple(sizes)
@@ -205,19 +252,6 @@ def _with_floats(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
   tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bksh))
   turned, plain, v = jax.tree.unflatten(tree, floats)
   return dataclasses.replace(inputs, turned=turned, plain=plain, v_bksh=v)
-
-
-def _as_cotangent(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
-  """The tree of inputs with these in place of its floats."""
-
-  def none(x):
-    return np.zeros(np.shape(x), jax.dtypes.float0)
-
-  found = jax.tree.map(none, _with_floats(inputs, [0] * len(floats)))  # pyright: ignore[reportArgumentType]
-  floats = [
-    d.astype(x.dtype) for d, x in zip(floats, _floats(inputs), strict=True)
-  ]
-  return _with_floats(found, floats)
 
 
 def _learned(params: Params) -> tuple[list[jax.Array], Any]:
@@ -327,29 +361,3 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
   return d_params, [
     next(d_queries) if query else next(d_keys) for query in sides
   ]
-
-
-def _flash(position, rule, schedule, params, inputs):
-  return _flash_forward(position, rule, schedule, params, inputs)[0]
-
-
-def _flash_forward(position, rule, schedule, params, inputs):
-  out, lse = forward(position, rule, schedule, params, inputs)
-  out = out.astype(inputs.turned[0][0].dtype)
-  return out, (params, inputs, out, lse)
-
-
-def _flash_backward(position, rule, schedule, kept, d_out):
-  params, inputs, out, lse = kept
-  wide = d_out.astype(jnp.float32)
-  delta = jnp.sum(out.astype(jnp.float32) * wide, axis=-1)
-  return backward(position, rule, schedule, params, inputs, lse, delta, d_out)
-
-
-flash = jax.custom_vjp(_flash, nondiff_argnums=(0, 1, 2))
-"""Attention by blocks, with a backward pass by blocks.
-
-(position, rule, schedule, params, inputs) -> [b, n, t, h], of the queries'
-dtype; the first three are static.
-"""
-flash.defvjp(_flash_forward, _flash_backward)

@@ -1,0 +1,85 @@
+"""The platform's best schedule behind one forward and one backward pass."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from rope_jax.attention import blocks
+from rope_jax.attention.blocks import Schedule
+from rope_jax.attention.inputs import Inputs
+from rope_jax.attention.rule import Rule
+from rope_jax.positions.base import Params, Position
+
+# Tiles that a core's cache holds, a head at a time; or few large products over
+# all heads at once.
+CPU = Schedule(q_block=128, k_block=128, by_head=True, multiple=8)
+WIDE = Schedule(q_block=512, k_block=1024, by_head=False, multiple=128)
+
+
+def forward(
+  position: Position,
+  rule: Rule,
+  schedule: Schedule | None,
+  params: Params,
+  inputs: Inputs,
+) -> tuple[jax.Array, jax.Array]:
+  """`blocks.forward` by a schedule; None is the best one of the platform that
+  the program is compiled for."""
+  if schedule is not None:
+    return blocks.forward(position, rule, schedule, params, inputs)
+  ways = {
+    name: functools.partial(blocks.forward, position, rule, way)
+    for name, way in (('cpu', CPU), ('default', WIDE))
+  }
+  return jax.lax.platform_dependent(params, inputs, **ways)
+
+
+def gradients(
+  position: Position,
+  rule: Rule,
+  schedule: Schedule | None,
+  params: Params,
+  inputs: Inputs,
+  lse_bnt: jax.Array,
+  delta_bnt: jax.Array,
+  d_out_bnth: jax.Array,
+) -> tuple[list[jax.Array], list[jax.Array]]:
+  """`blocks.gradients` likewise."""
+  more = (lse_bnt, delta_bnt, d_out_bnth)
+  if schedule is not None:
+    return blocks.gradients(position, rule, schedule, params, inputs, *more)
+  ways = {
+    name: functools.partial(blocks.gradients, position, rule, way)
+    for name, way in (('cpu', CPU), ('default', WIDE))
+  }
+  return jax.lax.platform_dependent(params, inputs, *more, **ways)
+
+
+def _flash(position, rule, schedule, params, inputs):
+  return _flash_forward(position, rule, schedule, params, inputs)[0]
+
+
+def _flash_forward(position, rule, schedule, params, inputs):
+  out, lse = forward(position, rule, schedule, params, inputs)
+  out = out.astype(inputs.turned[0][0].dtype)
+  return out, (params, inputs, out, lse)
+
+
+def _flash_backward(position, rule, schedule, kept, d_out):
+  params, inputs, out, lse = kept
+  wide = d_out.astype(jnp.float32)
+  delta = jnp.sum(out.astype(jnp.float32) * wide, axis=-1)
+  found = gradients(position, rule, schedule, params, inputs, lse, delta, d_out)
+  return blocks.cotangents(params, inputs, *found)
+
+
+flash = jax.custom_vjp(_flash, nondiff_argnums=(0, 1, 2))
+"""Attention by blocks, with a backward pass by blocks.
+
+(position, rule, schedule, params, inputs) -> [b, n, t, h], of the queries'
+dtype; the first three are static.
+"""
+flash.defvjp(_flash_forward, _flash_backward)

@@ -7,8 +7,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from rope_jax.attention import engine, scores
+from rope_jax.attention import engine, ring, scores
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
@@ -16,7 +17,7 @@ from rope_jax.positions.base import Params, Places, Position
 
 Array = jax.Array | np.ndarray
 
-HOWS = ('auto', 'naive', 'blockwise')
+HOWS = ('auto', 'naive', 'blockwise', 'ring')
 # Above this many entries of one score matrix, 'auto' goes by blocks.
 NAIVE_ENTRIES = 512 * 512
 
@@ -39,6 +40,7 @@ def attend(
   heads: Array | None = None,
   total_heads: int | None = None,
   schedule: Schedule | None = None,
+  mesh: Mesh | None = None,
 ) -> jax.Array:
   """Softmax attention of the queries over the keys, with a positional method.
 
@@ -69,6 +71,7 @@ def attend(
     heads: int32 [n], which heads these are, where only some are at hand.
     total_heads: how many heads the layer has; None means n. Goes with heads.
     schedule: the tiles of 'blockwise'; None is the platform's best.
+    mesh: for 'ring': its axis 'seq' shares out the tokens of a row.
 
   Returns:
     [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
@@ -132,7 +135,13 @@ def attend(
   )
   if how == 'auto':
     how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
-  if how == 'naive':
+  if how == 'ring':
+    mesh = ring.check(mesh, queries, keys)
+    balanced = mask.causal and mask.q_order_bt is None
+    out_bnth = ring.ring(
+      position, rule, schedule, params, inputs, mesh, balanced
+    )
+  elif how == 'naive':
     out_bnth = scores.attention(position, rule, params, inputs.tile())
   else:
     out_bnth = engine.flash(position, rule, schedule, params, inputs)

@@ -7,12 +7,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.plan import plan
 from rope_jax.attention.rule import Rule
 from rope_jax.attention.scores import FLOOR, entries, mix
+from rope_jax.attention.trees import (
+  floats_of,
+  is_query,
+  learned_of,
+  with_floats,
+)
 from rope_jax.positions.base import Params, Position
 
 
@@ -68,23 +73,6 @@ def forward(
   return out[:, :, :t], lse[:, :, :t]
 
 
-def backward(
-  position: Position,
-  rule: Rule,
-  schedule: Schedule,
-  params: Params,
-  inputs: Inputs,
-  lse_bnt: jax.Array,
-  delta_bnt: jax.Array,
-  d_out_bnth: jax.Array,
-) -> tuple[Params, Inputs]:
-  """The cotangents of the parameters and inputs; see `gradients`."""
-  found = gradients(
-    position, rule, schedule, params, inputs, lse_bnt, delta_bnt, d_out_bnth
-  )
-  return cotangents(params, inputs, *found)
-
-
 def gradients(
   position: Position,
   rule: Rule,
@@ -120,25 +108,9 @@ def gradients(
   )
   d_floats = [
     d[:, :, : x.shape[2]].astype(x.dtype)
-    for d, x in zip(d_floats, _floats(inputs), strict=True)
+    for d, x in zip(d_floats, floats_of(inputs), strict=True)
   ]
   return d_params, d_floats
-
-
-def cotangents(
-  params: Params,
-  inputs: Inputs,
-  d_params: list[jax.Array],
-  d_floats: list[jax.Array],
-) -> tuple[Params, Inputs]:
-  """`gradients` as trees like the parameters and inputs."""
-
-  def none(x):
-    return np.zeros(np.shape(x), jax.dtypes.float0)
-
-  placeholders: Any = [0] * len(d_floats)
-  found = jax.tree.map(none, _with_floats(inputs, placeholders))
-  return _learned(params)[1](d_params, none), _with_floats(found, d_floats)
 
 
 def _whole_blocks(inputs: Inputs, schedule: Schedule):
@@ -239,53 +211,13 @@ def _forward(position, rule, sizes, params, inputs):
   return joined(out), joined(lse)
 
 
-def _floats(inputs: Inputs) -> list[jax.Array]:
-  """What of the inputs has a cotangent: queries, keys and values."""
-  return [
-    x
-    for x in jax.tree.leaves((inputs.turned, inputs.plain, inputs.v_bksh))
-    if x is not None
-  ]
-
-
-def _with_floats(inputs: Inputs, floats: list[jax.Array]) -> Inputs:
-  tree = jax.tree.structure((inputs.turned, inputs.plain, inputs.v_bksh))
-  turned, plain, v = jax.tree.unflatten(tree, floats)
-  return dataclasses.replace(inputs, turned=turned, plain=plain, v_bksh=v)
-
-
-def _learned(params: Params) -> tuple[list[jax.Array], Any]:
-  """The leaves that have a gradient, and what puts such leaves back.
-
-  The second takes new leaves and, for the others, what to make of each; by
-  default they stay what they are.
-  """
-  leaves, tree = jax.tree.flatten(params)
-  floats = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
-
-  def fill(new, other=lambda x: x):
-    new = iter(new)
-    both = zip(leaves, floats, strict=True)
-    found = [next(new) if is_float else other(x) for x, is_float in both]
-    return jax.tree.unflatten(tree, found)
-
-  kept = [jnp.asarray(x) for x, f in zip(leaves, floats, strict=True) if f]
-  return kept, fill
-
-
-def _is_query(inputs: Inputs) -> list[bool]:
-  """Of each of `_floats`, whether it belongs to the queries."""
-  pairs = len(inputs.turned) + (inputs.plain is not None)
-  return [True, False] * pairs + [False]
-
-
 def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
   q_block, k_block = sizes
   active = plan(position, rule, inputs, q_block, k_block).any(axis=0)
   first, last = _span(active.T)
-  learned, fill = _learned(params)
-  sides = _is_query(inputs)
-  whole = _floats(inputs)
+  learned, fill = learned_of(params)
+  sides = is_query(inputs)
+  whole = floats_of(inputs)
   zeros = [jnp.zeros(x.shape, jnp.float32) for x in whole]
 
   def cut(x, at):
@@ -297,7 +229,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
     keys = inputs.keys(j * k_block, k_block).tile()
     d_keys = [
       jnp.zeros(x.shape, jnp.float32)
-      for x, query in zip(_floats(keys), sides, strict=True)
+      for x, query in zip(floats_of(keys), sides, strict=True)
       if not query
     ]
 
@@ -309,17 +241,17 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
         lse_i, delta_i, d_out_i = (cut(x, i) for x in (lse, delta, d_out))
 
         def scored(learned, floats):
-          made = _with_floats(here, floats)
+          made = with_floats(here, floats)
           return entries(position, rule, fill(learned), made, in_blocks=True)
 
         def mixed(learned, floats, weights):
-          made = _with_floats(here, floats)
+          made = with_floats(here, floats)
           return mix(position, fill(learned), made, weights, in_blocks=True)
 
-        floats = _floats(here)
-        found, pull_scores = jax.vjp(scored, learned, floats)
+        given = floats_of(here)
+        found, pull_scores = jax.vjp(scored, learned, given)
         weights = jnp.exp(found - lse_i[..., None])
-        _, pull_mix = jax.vjp(mixed, learned, floats, weights)
+        _, pull_mix = jax.vjp(mixed, learned, given, weights)
         d_p1, d_f1, d_weights = pull_mix(d_out_i.astype(jnp.float32))
         d_found = weights * (d_weights - delta_i[..., None])
         d_p2, d_f2 = pull_scores(d_found)

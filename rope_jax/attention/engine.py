@@ -7,7 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from rope_jax.attention import blocks
+from rope_jax.attention import blocks, trees
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule
@@ -73,7 +73,7 @@ def _flash_backward(position, rule, schedule, kept, d_out):
   wide = d_out.astype(jnp.float32)
   delta = jnp.sum(out.astype(jnp.float32) * wide, axis=-1)
   found = gradients(position, rule, schedule, params, inputs, lse, delta, d_out)
-  return blocks.cotangents(params, inputs, *found)
+  return trees.cotangents(params, inputs, *found)
 
 
 flash = jax.custom_vjp(_flash, nondiff_argnums=(0, 1, 2))

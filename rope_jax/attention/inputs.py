@@ -69,7 +69,7 @@ class Inputs:
         return x
       return jax.lax.dynamic_slice_in_dim(x, start, size, axis)
 
-    return self._map(side, lambda _, x: one(x, 1), lambda x: one(x, 2))
+    return self.map_side(side, lambda _, x: one(x, 1), lambda x: one(x, 2))
 
   def padded(self, queries: int, keys: int) -> Inputs:
     """The same with more queries and keys, which see nothing and are not
@@ -98,9 +98,9 @@ class Inputs:
       new = jnp.broadcast_to(new, (x.shape[0], more))
       return jnp.concatenate([x, new], axis=1)
 
-    return self._map(side, longer, deep)
+    return self.map_side(side, longer, deep)
 
-  def _map(self, side: str, flat: Any, deep: Any) -> Inputs:
+  def map_side(self, side: str, flat: Any, deep: Any) -> Inputs:
     """Changes the arrays of one side: [b, t] by `flat`, which is told their
     names, and those with heads by `deep`."""
     at = 'qk'.index(side)
@@ -144,7 +144,7 @@ class Inputs:
         return x
       return jax.lax.dynamic_index_in_dim(jnp.asarray(x), row, keepdims=True)
 
-    made = self._map('q', flat, deep)._map('k', flat, deep)
+    made = self.map_side('q', flat, deep).map_side('k', flat, deep)
     heads = jnp.asarray(self.places.heads)
     size = heads.shape[0] // groups
     heads = jax.lax.dynamic_slice_in_dim(heads, group * size, size)

@@ -24,6 +24,8 @@ class Mask:
     k_segment_bs: int32 segment of each key.
     q_order_bt: int32 [b or 1, t], where each query stands in token order, in
       which keys are 0 ... s - 1. None: the queries are the last t of s tokens.
+    k_order_bs: int32 [b or 1, s], where each key stands, if not as they come;
+      goes with q_order_bt.
     k_count_b: int32 [b], only the first k_count keys of a sequence exist.
     causal: whether a query sees only keys up to itself in token order.
     window: how many keys a causal query sees at most, itself included.
@@ -32,6 +34,7 @@ class Mask:
   q_segment_bt: Array | None = None
   k_segment_bs: Array | None = None
   q_order_bt: Array | None = None
+  k_order_bs: Array | None = None
   k_count_b: Array | None = None
   causal: bool = dataclasses.field(default=True, metadata={'static': True})
   window: int | None = dataclasses.field(
@@ -43,6 +46,10 @@ class Mask:
       raise ValueError(
         'Mask: q_segment_bt and k_segment_bs go together; only '
         f'{"q" if self.k_segment_bs is None else "k"} was given.'
+      )
+    if self.k_order_bs is not None and self.q_order_bt is None:
+      raise ValueError(
+        'Mask: k_order_bs without q_order_bt; give where the queries stand too.'
       )
     if self.window is not None and (self.window < 1 or not self.causal):
       raise ValueError(
@@ -64,9 +71,10 @@ class Mask:
   def split(self, q_pos_bt: Array, k_pos_bs: Array) -> tuple[Rule, Tokens]:
     """The mask as what is static of it and what is said of each token."""
     queries, keys = q_pos_bt.shape[1], k_pos_bs.shape[1]
-    k_order = jnp.arange(keys, dtype=jnp.int32)[None]
+    at = jnp.arange(keys, dtype=jnp.int32)[None]
+    k_order = at if self.k_order_bs is None else jnp.asarray(self.k_order_bs)
     if self.k_count_b is not None:
-      there = k_order < jnp.asarray(self.k_count_b)[:, None]
+      there = at < jnp.asarray(self.k_count_b)[:, None]
       k_order = jnp.where(there, k_order, NEVER)
     tokens = Tokens(
       q_pos_bt=q_pos_bt,

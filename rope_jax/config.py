@@ -75,7 +75,7 @@ def default() -> Any:
         'step': 'jit',  # 'jit' on a mesh, or 'pmap' data parallelism.
       },
       # Sizes of the mesh's axes; -1 takes the devices that are left.
-      'mesh': {'data': -1, 'fsdp': 1, 'tensor': 1},
+      'mesh': {'data': -1, 'fsdp': 1, 'tensor': 1, 'seq': 1},
       # Several processes: 'auto' where the cluster says who is who (TPU pods,
       # Slurm), else the first one's HOST:PORT, their number and which this is.
       'distributed': {'coordinator': '', 'processes': 0, 'process': -1},

@@ -10,16 +10,13 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-AXES = ('data', 'fsdp', 'tensor')
-# The axis of each weight that tensor parallelism splits: heads, the inner
+AXES = ('data', 'fsdp', 'tensor', 'seq')
+# The axis of each weight that tensor parallelism splits: key heads, the inner
 # width of the MLP, the vocabulary. Axis 0 of a block's weight is the layer.
 _TENSOR = {
-  'wq': 2,
-  'wk': 2,
-  'wv': 2,
+  'wqkv': 2,
   'wo': 1,
-  'w_gate': 2,
-  'w_up': 2,
+  'w_gate_up': 3,
   'w_down': 1,
   'embed': 0,
   'unembed': 1,
@@ -29,14 +26,14 @@ _TENSOR = {
 def make_mesh(
   sizes: Any, rows: int, devices: Sequence[Any] | None = None
 ) -> Mesh:
-  """The mesh with axes data, fsdp and tensor.
+  """The mesh with axes data, fsdp, tensor and seq.
 
   On CPU, where every core is a device, data=-1 takes the largest number of
   devices that divides the rows, and a mesh may leave devices out.
 
   Args:
     sizes: mapping of each axis to its size, >= 1; at most one may be -1,
-      which takes the devices that are left.
+      which takes the devices that are left. An axis that is absent is 1.
     rows: rows of a batch that are worked on at once; data x fsdp divides it.
     devices: None is all of them, over all processes.
 
@@ -47,7 +44,7 @@ def make_mesh(
     ValueError: sizes that do not fit the devices or the rows.
   """
   devices = list(jax.devices() if devices is None else devices)
-  shape = {axis: int(sizes[axis]) for axis in AXES}
+  shape = {axis: int(sizes.get(axis, 1)) for axis in AXES}
   open_axes = [axis for axis in AXES if shape[axis] == -1]
   told = ', '.join(f'{axis}={shape[axis]}' for axis in AXES)
   if len(open_axes) > 1 or any(n < 1 and n != -1 for n in shape.values()):
@@ -84,8 +81,9 @@ def make_mesh(
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows [b, ...] split over data and fsdp."""
-  return NamedSharding(mesh, P(('data', 'fsdp')))
+  """Rows [b, t] split over data and fsdp, their tokens over seq."""
+  tokens = ('seq',) if mesh.shape['seq'] > 1 else ()
+  return NamedSharding(mesh, P(('data', 'fsdp'), *tokens))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

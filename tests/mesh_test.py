@@ -15,13 +15,14 @@ def sizes(data=-1, fsdp=1, tensor=1):
 @pytest.mark.parametrize(
   ('wanted', 'rows', 'shape'),
   [
-    (sizes(), 32, (8, 1, 1)),
-    (sizes(), 12, (6, 1, 1)),  # CPU: as many devices as divide the rows.
-    (sizes(), 7, (7, 1, 1)),
-    (sizes(fsdp=2, tensor=2), 8, (2, 2, 2)),
-    (sizes(fsdp=2), 6, (3, 2, 1)),
-    (sizes(data=1, fsdp=-1), 8, (1, 8, 1)),
-    (sizes(data=2), 8, (2, 1, 1)),
+    (sizes(), 32, (8, 1, 1, 1)),
+    (sizes(), 12, (6, 1, 1, 1)),  # CPU: as many devices as divide the rows.
+    (sizes(), 7, (7, 1, 1, 1)),
+    (sizes(fsdp=2, tensor=2), 8, (2, 2, 2, 1)),
+    (sizes(fsdp=2), 6, (3, 2, 1, 1)),
+    (sizes(data=1, fsdp=-1), 8, (1, 8, 1, 1)),
+    (sizes(data=2), 8, (2, 1, 1, 1)),
+    ({**sizes(), 'seq': 4}, 8, (2, 1, 1, 4)),
   ],
 )
 def test_sizes_that_fit(wanted, rows, shape):
@@ -62,10 +63,10 @@ def test_where_weights_live():
   mesh = meshes.make_mesh(sizes(2, 2, 2), 8)
   specs = jax.tree.map(lambda s: s.spec, meshes.weight_shardings(mesh, weights))
   blocks = specs['blocks']
-  assert blocks['wq'] == P(None, 'fsdp', 'tensor', None)
-  assert blocks['wk'] == P(None, 'fsdp', None, None)  # One key head.
+  # One key head: its queries are not split.
+  assert blocks['wqkv'] == P(None, 'fsdp', None, None, None)
   assert blocks['wo'] == P(None, 'tensor', None, 'fsdp')
-  assert blocks['w_up'] == P(None, 'fsdp', 'tensor')
+  assert blocks['w_gate_up'] == P(None, 'fsdp', None, 'tensor')
   assert blocks['w_down'] == P(None, 'tensor', 'fsdp')
   assert specs['embed'] == P(None, 'fsdp')  # 33 ids do not divide by 2.
   assert specs['unembed'] == P('fsdp', None)

@@ -71,6 +71,13 @@ def rms_norm(x, weight, eps):
   return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight
 
 
+def unfused(config, block):
+  """The projections of a layer apart: wq [d, n, h], wk and wv [d, k, h]."""
+  wqkv = block['wqkv']
+  wq = wqkv[:, :, :-2].reshape(config.width, config.heads, config.head_dim)
+  return wq, wqkv[:, :, -2], wqkv[:, :, -1]
+
+
 def plain_forward(config, w, ids, *, rotate=None, bias=None):
   """The logits; `rotate` and `bias` as `oracles.attention` takes them."""
   w = jax.tree.map(lambda x: np.asarray(x, np.float64), w)
@@ -80,16 +87,14 @@ def plain_forward(config, w, ids, *, rotate=None, bias=None):
   for layer in range(config.layers):
     block = {k: v[layer] for k, v in w['blocks'].items()}
     y = rms_norm(x, block['attention_norm'], config.norm_eps)
-    q, k, v = (
-      np.tensordot(y, block[name], axes=1) for name in ('wq', 'wk', 'wv')
-    )
+    q, k, v = (np.tensordot(y, w, axes=1) for w in unfused(config, block))
     if config.qk_norm:
       q = rms_norm(q, block['q_norm'], config.norm_eps)
       k = rms_norm(k, block['k_norm'], config.norm_eps)
     out = oracles.attention(q, k, v, rotate=rotate, bias=bias)
     x = x + np.tensordot(out, block['wo'], axes=2)
     y = rms_norm(x, block['mlp_norm'], config.norm_eps)
-    gate, up = y @ block['w_gate'], y @ block['w_up']
+    gate, up = (y @ block['w_gate_up'][:, which] for which in (0, 1))
     x = x + (gate / (1 + np.exp(-gate)) * up) @ block['w_down']
   x = rms_norm(x, w['final_norm'], config.norm_eps)
   return x @ (w['embed'].T if config.tie_embeddings else w['unembed'])
@@ -242,8 +247,9 @@ def test_drawn_weights_give_scores_and_logits_of_order_one():
   w = jax.tree.map(np.asarray, draw(jax.random.key(3), shape, (T5,)))
   rng = np.random.default_rng(5)
   y = rng.normal(size=(200, 64))
-  q = np.tensordot(y, w['blocks']['wq'][0], axes=1)[:, 0]
-  k = np.tensordot(y[::-1], w['blocks']['wk'][0], axes=1)[:, 0]
+  wq, wk, _ = unfused(shape, {'wqkv': w['blocks']['wqkv'][0]})
+  q = np.tensordot(y, wq, axes=1)[:, 0]
+  k = np.tensordot(y[::-1], wk, axes=1)[:, 0]
   assert 0.7 < ((q * k).sum(-1) / math.sqrt(32)).std() < 1.4
   assert 0.9 < (w['embed'] * math.sqrt(64)).std() < 1.1
   assert 0.8 < (y @ w['embed'].T).std() < 1.2
@@ -251,8 +257,11 @@ def test_drawn_weights_give_scores_and_logits_of_order_one():
     std = w['blocks'][name].std() * math.sqrt(fan_in * 2 * 2)
     assert 0.9 < std < 1.1
   assert (w['blocks']['attention_norm'] == 1).all()
-  assert w['blocks']['wk'].shape == (2, 64, 2, 32)
-  assert np.abs(w['blocks']['wq'][0] - w['blocks']['wq'][1]).max() > 0.01
+  wqkv = w['blocks']['wqkv']
+  assert wqkv.shape == (2, 64, 2, 3, 32)
+  assert w['blocks']['w_gate_up'].shape == (2, 64, 2, 128)
+  for a, b in ((wqkv[0], wqkv[1]), (wqkv[:, :, :, 1], wqkv[:, :, :, 2])):
+    assert np.abs(a - b).max() > 0.01
 
 
 def small_model(layout):

@@ -175,7 +175,7 @@ def test_a_finished_run_can_be_read_on_a_mesh(tmp_path):
   mesh = meshes.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2}, 8)
   _, _, weights, step = load_weights(tmp_path, mesh)
   assert step == 2
-  assert len(weights['blocks']['wq'].sharding.device_set) == 8
+  assert len(weights['blocks']['wqkv'].sharding.device_set) == 8
   jax.tree.map(np.testing.assert_array_equal, weights, done.weights)
 
 

@@ -201,6 +201,7 @@ def run_program(config, count=2):
     {'mesh__data': 2, 'mesh__fsdp': 2, 'mesh__tensor': 2},
     {'mesh__data': 1, 'mesh__fsdp': 4, 'mesh__tensor': 2, 'model__scan': True},
     {'mesh__data': 8, 'train__step': 'pmap'},
+    {'mesh__data': 2, 'mesh__seq': 2, 'mesh__tensor': 2},
     {'mesh__data': 2, 'mesh__fsdp': 2, 'train__accumulate': 2},
     {'mesh__data': 2, 'train__accumulate': 2, 'train__step': 'pmap'},
   ],

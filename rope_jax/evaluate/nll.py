@@ -33,8 +33,7 @@ def check_reach(layout: Layout, length: int) -> None:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compiled(config, layout, weights, inputs_bt, targets_bt):
-  logits = model_lib.forward(config, layout, weights, inputs_bt)
-  return model_lib.next_token_nll(logits, targets_bt)
+  return model_lib.losses(config, layout, weights, inputs_bt, targets_bt)
 
 
 def traced_layout(

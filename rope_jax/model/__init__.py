@@ -2,7 +2,8 @@
 
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.decode import Cache, empty_cache, extend
-from rope_jax.model.decoder import forward, next_token_nll
+from rope_jax.model.decoder import forward, losses
+from rope_jax.model.loss import next_token_nll, projected_nll
 from rope_jax.model.shown import check_training, train_positions
 from rope_jax.model.transformer import Transformer, merge, split, with_layout
 from rope_jax.model.weights import Weights, init_weights
@@ -17,8 +18,10 @@ __all__ = [
   'extend',
   'forward',
   'init_weights',
+  'losses',
   'merge',
   'next_token_nll',
+  'projected_nll',
   'split',
   'train_positions',
   'with_layout',

@@ -10,7 +10,8 @@ import numpy as np
 
 from rope_jax.attention import Mask
 from rope_jax.model.config import ModelConfig
-from rope_jax.model.decoder import Context, run_layers
+from rope_jax.model.decoder import Context, output_table, run_layers
+from rope_jax.model.loss import to_logits
 from rope_jax.model.weights import Weights
 from rope_jax.positions import Layout
 
@@ -124,9 +125,10 @@ def extend(
     mask=Mask(q_order_bt=pos_bt, k_count_b=total_b),
     slot_bt=jnp.where(index_1t < new_b[:, None], pos_bt, cache.size),
   )
-  logits_btv, kept = run_layers(
+  x_btd, kept = run_layers(
     config, layout, weights, tokens_bt, context, (cache.k_lbskh, cache.v_lbskh)
   )
   assert kept is not None
+  logits_btv = to_logits(x_btd, output_table(config, weights))
   fits_bt1 = (pos_bt < cache.size)[:, :, None]
   return jnp.where(fits_bt1, logits_btv, jnp.nan), Cache(*kept, total_b)

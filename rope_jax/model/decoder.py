@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from rope_jax.attention import Mask, attend, context_length
 from rope_jax.model.config import ModelConfig
+from rope_jax.model.loss import projected_nll, to_logits
 from rope_jax.model.weights import Weights, home, position_params
 from rope_jax.positions import Layout, Position, parts
 
@@ -39,6 +41,7 @@ class Context:
       that training shows; None is q_pos_bt.
     slot_bt: where in a cache the tokens' keys and values go; a slot past the
       end is nowhere. None without a cache.
+    mesh: what attention='ring' shares rows over.
   """
 
   q_pos_bt: Array
@@ -48,6 +51,7 @@ class Context:
   mask: Mask
   q_true_bt: Array | None = None
   slot_bt: Array | None = None
+  mesh: Mesh | None = dataclasses.field(default=None, metadata={'static': True})
 
 
 # Keys, not rotated, and values of the layers so far: [l, b, s, k, h] each.
@@ -72,9 +76,10 @@ def _block(
   dtype = x_btd.dtype
   w = {k: v if 'norm' in k else v.astype(dtype) for k, v in weights.items()}
   y = rms_norm(x_btd, w['attention_norm'], config.norm_eps)
-  q = jnp.einsum('btd,dnh->btnh', y, w['wq'])
-  k = jnp.einsum('btd,dkh->btkh', y, w['wk'])
-  v = jnp.einsum('btd,dkh->btkh', y, w['wv'])
+  qkv = jnp.einsum('btd,dkgh->btkgh', y, w['wqkv'])
+  b, t, _, _, h = qkv.shape
+  q = qkv[:, :, :, :-2].reshape(b, t, config.heads, h)
+  k, v = qkv[:, :, :, -2], qkv[:, :, :, -1]
   if config.qk_norm:
     q = rms_norm(q, w['q_norm'], config.norm_eps)
     k = rms_norm(k, w['k_norm'], config.norm_eps)
@@ -99,12 +104,13 @@ def _block(
     k_true_bs=context.q_true_bt,
     mask=context.mask,
     how=config.attention,
+    mesh=context.mesh,
   )
   x_btd = x_btd + jnp.einsum('btnh,nhd->btd', out, w['wo'])
   y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
-  gate = jax.nn.silu(jnp.einsum('btd,dm->btm', y, w['w_gate']))
-  up = jnp.einsum('btd,dm->btm', y, w['w_up'])
-  return x_btd + jnp.einsum('btm,md->btd', gate * up, w['w_down']), cache
+  both = jnp.einsum('btd,dcm->btcm', y, w['w_gate_up'])
+  inner = jax.nn.silu(both[:, :, 0]) * both[:, :, 1]
+  return x_btd + jnp.einsum('btm,md->btd', inner, w['w_down']), cache
 
 
 def _rematted(function: Callable, remat: str) -> Callable:
@@ -188,7 +194,8 @@ def run_layers(
   context: Context,
   cache: KeysValues | None = None,
 ) -> tuple[jax.Array, KeysValues | None]:
-  """Logits [b, t, v] of tokens in a context, and the cache with them in it."""
+  """States [b, t, d] of tokens in a context, after the last norm, and the cache
+  with them in it."""
   dtype = jnp.dtype(config.dtype)
   scale = config.width**0.5 if config.scale_embed else 1.0
   x_btd = (weights['embed'][jnp.asarray(tokens_bt)] * scale).astype(dtype)
@@ -200,15 +207,12 @@ def run_layers(
         params = tree.get(home(layout, slot, index), {}) if part.shared else {}
         x_btd = part.embed(params, x_btd, context.q_pos_bt)
   x_btd, cache = _layers(config, layout, weights, x_btd, context, cache)
-  x_btd = rms_norm(x_btd, weights['final_norm'], config.norm_eps)
-  table = weights['embed'].T if config.tie_embeddings else weights['unembed']
-  logits_btv = jnp.einsum(
-    'btd,dv->btv',
-    x_btd,
-    table.astype(dtype),
-    preferred_element_type=jnp.float32,
-  )
-  return logits_btv, cache
+  return rms_norm(x_btd, weights['final_norm'], config.norm_eps), cache
+
+
+def output_table(config: ModelConfig, weights: Weights) -> jax.Array:
+  """The table [v, d] whose products with states are the logits."""
+  return weights['embed'] if config.tie_embeddings else weights['unembed'].T
 
 
 def forward(
@@ -218,7 +222,6 @@ def forward(
   tokens_bt: Array,
   pos_bt: Array | None = None,
   segment_bt: Array | None = None,
-  shown_bt: Array | None = None,
 ) -> jax.Array:
   """Logits of the next token after each token.
 
@@ -231,25 +234,74 @@ def forward(
       segment of it.
     segment_bt: int32 ids of the documents packed in a row, each in one piece;
       a token sees its own segment alone. None is one document a row.
-    shown_bt: int32 positions that training shows in place of pos_bt, see
-      `train_positions`. Windows, temperatures and lengths go by pos_bt still.
 
   Returns:
     float32 [b, t, v].
   """
-  tokens_bt = jnp.asarray(tokens_bt)
+  context = _whole(tokens_bt, pos_bt, segment_bt)
+  x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
+  return to_logits(x_btd, output_table(config, weights))
+
+
+def losses(
+  config: ModelConfig,
+  layout: Layout,
+  weights: Weights,
+  tokens_bt: Array,
+  targets_bt: Array,
+  pos_bt: Array | None = None,
+  segment_bt: Array | None = None,
+  *,
+  shown_bt: Array | None = None,
+  order_1t: Array | None = None,
+  mesh: Mesh | None = None,
+) -> jax.Array:
+  """Nats of each target after its token, with no logits kept; see
+  `projected_nll`.
+
+  Args:
+    config, layout, weights, tokens_bt, pos_bt, segment_bt: as in `forward`.
+    targets_bt: int32 ids.
+    shown_bt: int32 positions that training shows in place of pos_bt, see
+      `train_positions`. Windows, temperatures and lengths go by pos_bt still.
+    order_1t: int32, where in its row each token stands, for rows placed in
+      another order (`attention.zigzag`); positions must be given then.
+    mesh: what attention='ring' shares rows over.
+
+  Returns:
+    float32 [b, t].
+  """
+  context = _whole(tokens_bt, pos_bt, segment_bt, shown_bt, order_1t, mesh)
+  x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
+  return projected_nll(x_btd, output_table(config, weights), targets_bt)
+
+
+def _whole(
+  tokens_bt: Array,
+  pos_bt: Array | None,
+  segment_bt: Array | None,
+  shown_bt: Array | None = None,
+  order_1t: Array | None = None,
+  mesh: Mesh | None = None,
+) -> Context:
+  """The context of whole rows, which see nothing else."""
   if pos_bt is None:
-    pos_bt = _count(tokens_bt.shape, segment_bt)
+    pos_bt = _count(np.shape(tokens_bt), segment_bt)
   length_bt = context_length(pos_bt, segment_bt)
-  context = Context(
+  return Context(
     q_pos_bt=pos_bt if shown_bt is None else shown_bt,
     k_pos_bs=pos_bt if shown_bt is None else shown_bt,
     q_length_bt=length_bt,
     k_length_bs=length_bt,
-    mask=Mask(q_segment_bt=segment_bt, k_segment_bs=segment_bt),
+    mask=Mask(
+      q_segment_bt=segment_bt,
+      k_segment_bs=segment_bt,
+      q_order_bt=order_1t,
+      k_order_bs=order_1t,
+    ),
     q_true_bt=None if shown_bt is None else pos_bt,
+    mesh=mesh,
   )
-  return run_layers(config, layout, weights, tokens_bt, context)[0]
 
 
 def _count(shape: tuple[int, ...], segment_bt: Array | None) -> jax.Array:
@@ -262,11 +314,3 @@ def _count(shape: tuple[int, ...], segment_bt: Array | None) -> jax.Array:
   new_bt = jnp.concatenate([jnp.ones_like(new_bt[:, :1]), new_bt], axis=1)
   start_bt = jax.lax.cummax(jnp.where(new_bt, at_bt, 0), axis=1)
   return at_bt - start_bt
-
-
-def next_token_nll(logits_btv: jax.Array, targets_bt: Array) -> jax.Array:
-  """Negative log likelihood of each target, in nats: float32 [b, t]."""
-  picked_bt1 = jnp.take_along_axis(
-    logits_btv, jnp.asarray(targets_bt)[:, :, None], axis=-1
-  )
-  return jax.nn.logsumexp(logits_btv, axis=-1) - picked_bt1[:, :, 0]

@@ -24,6 +24,9 @@ def init_weights(
 ) -> Weights:
   """Draws the weights: float32, those of the blocks stacked over the layers.
 
+  'wqkv' [l, d, k, n/k + 2, h] has for each key head its query heads, its key
+  and its value; 'w_gate_up' [l, d, 2, m] the two inner halves of SwiGLU.
+
   Projections have variance 1 / fan-in; those that write to the residual stream
   a further 1 / (2 layers). A method's own parameters are under 'position', by
   slot of the layout, and no other shape depends on the layout: so the same
@@ -40,15 +43,16 @@ def init_weights(
   )
   keys = iter(jax.random.split(key, 16))
   residual = 2 * l
+  wq, wk, wv = (_normal(next(keys), (l, d, x, h), d) for x in (n, k, k))
+  heads = (wq.reshape(l, d, k, n // k, h), wk[:, :, :, None], wv[:, :, :, None])
   blocks = {
     'attention_norm': jnp.ones((l, d)),
-    'wq': _normal(next(keys), (l, d, n, h), d),
-    'wk': _normal(next(keys), (l, d, k, h), d),
-    'wv': _normal(next(keys), (l, d, k, h), d),
+    'wqkv': jnp.concatenate(heads, axis=3),
     'wo': _normal(next(keys), (l, n, h, d), n * h * residual),
     'mlp_norm': jnp.ones((l, d)),
-    'w_gate': _normal(next(keys), (l, d, m), d),
-    'w_up': _normal(next(keys), (l, d, m), d),
+    'w_gate_up': jnp.stack(
+      [_normal(next(keys), (l, d, m), d) for _ in range(2)], axis=2
+    ),
     'w_down': _normal(next(keys), (l, m, d), m * residual),
   }
   if config.qk_norm:

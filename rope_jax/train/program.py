@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rope_jax import mesh as meshes
+from rope_jax.attention import zigzag
 from rope_jax.model import ModelConfig
 from rope_jax.positions import Layout
 from rope_jax.train import step as steps
@@ -102,11 +103,19 @@ def jit_program(
   meshes.check_heads(mesh, shape.heads, shape.mlp_dim)
   shapes, shardings = state_shardings(mesh, train, shape, layout)
   rows = meshes.batch_sharding(mesh)
+  order, ways = None, mesh.shape['seq']
+  if ways > 1:
+    order = zigzag(train.train_len, ways)
+    shape = dataclasses.replace(shape, attention='ring')
 
   def place(batches: Batches, step: int) -> Tree:
     if jax.process_count() == 1:
-      return jax.device_put(batches.batch(step), rows)
-    return _place_parts(batches, step, rows, (train.batch, train.train_len))
+      batch = batches.batch(step)
+      if order is not None:
+        batch = {name: x[:, order] for name, x in batch.items()}
+      return jax.device_put(batch, rows)
+    size = (train.batch, train.train_len)
+    return _place_parts(batches, step, rows, size, order)
 
   return Program(
     init=jax.jit(
@@ -115,7 +124,7 @@ def jit_program(
       compiler_options=_quickly(mesh),
     ),
     step=jax.jit(
-      steps.make_step(train, shape, layout),
+      steps.make_step(train, shape, layout, order=order, mesh=mesh),
       in_shardings=(shardings, rows),
       out_shardings=(shardings, meshes.replicated(mesh)),
       donate_argnums=0,
@@ -137,7 +146,11 @@ def _quickly(mesh: Mesh) -> dict[str, int] | None:
 
 
 def _place_parts(
-  batches: Batches, step: int, sharding: NamedSharding, shape: tuple[int, int]
+  batches: Batches,
+  step: int,
+  sharding: NamedSharding,
+  shape: tuple[int, int],
+  order: np.ndarray | None,
 ) -> Tree:
   """A batch of which each process makes the rows that its devices hold.
 
@@ -151,7 +164,10 @@ def _place_parts(
     place = (index[0].start or 0) // size
     if place not in made:
       made[place] = batches.batch(step, place, shape[0] // size)
-    return made[place]
+    batch = made[place]
+    if order is not None:
+      batch = {name: x[:, order[index[1]]] for name, x in batch.items()}
+    return batch
 
   indices = sharding.addressable_devices_indices_map(shape)
   names = list(part(next(iter(indices.values()))))
@@ -175,7 +191,8 @@ def pmap_program(
     raise ValueError(
       "config.train.step='pmap' is data parallelism in one process; with "
       f'{jax.process_count()} processes and mesh.fsdp={mesh.shape["fsdp"]}, '
-      f"mesh.tensor={mesh.shape['tensor']} use config.train.step='jit'."
+      f'mesh.tensor={mesh.shape["tensor"]}, mesh.seq={mesh.shape["seq"]} use '
+      "config.train.step='jit'."
     )
   train = config.train
   devices = list(mesh.devices.flat)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from rope_jax import model
 from rope_jax.model import ModelConfig, Weights
@@ -92,19 +93,26 @@ def init_state(train: Any, shape: ModelConfig, layout: Layout) -> State:
 
 
 def nll_sum(
-  shape: ModelConfig, layout: Layout, weights: Weights, batch: Batch
+  shape: ModelConfig,
+  layout: Layout,
+  weights: Weights,
+  batch: Batch,
+  order_1t: Array | None = None,
+  mesh: Mesh | None = None,
 ) -> jax.Array:
   """Sum over tokens of weight x negative log likelihood, in nats."""
-  logits = model.forward(
+  nll = model.losses(
     shape,
     layout,
     weights,
     batch['tokens'],
+    batch['targets'],
     batch['position'],
     batch['segment'],
-    batch.get('shown'),
+    shown_bt=batch.get('shown'),
+    order_1t=order_1t,
+    mesh=mesh,
   )
-  nll = model.next_token_nll(logits, batch['targets'])
   return jnp.sum(nll * batch['weight'])
 
 
@@ -114,6 +122,8 @@ def make_step(
   layout: Layout,
   *,
   axis: str | None = None,
+  order: np.ndarray | None = None,
+  mesh: Mesh | None = None,
 ) -> StepFunction:
   """The function of one step, to be jitted (or pmapped).
 
@@ -126,6 +136,9 @@ def make_step(
     layout: its positional methods.
     axis: name of the pmapped axis that splits the batch; None under jit. Under
       pmap a method that draws training positions draws its own on each device.
+    order: int32 [t], the place in its row of each token of a batch, where rows
+      are shared out over devices; None is as they come.
+    mesh: what shares rows out.
 
   Returns:
     (state, batch) -> (state, metrics), with float32 scalars loss,
@@ -140,14 +153,18 @@ def make_step(
     key = jax.random.fold_in(jax.random.key(train.seed), state.step)
     if axis:
       key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-    shown = model.train_positions(layout, key, batch['position'])
+    pos = jnp.asarray(batch['position'])
+    pos = pos if order is None else pos[:, np.argsort(order)]
+    shown = model.train_positions(layout, key, pos)
     if shown is not None:
+      shown = shown if order is None else jnp.asarray(shown)[:, order]
       batch = {**batch, 'shown': shown}
     tokens = total(jnp.sum(batch['weight']))
     scale = 1 / jnp.where(tokens > 0, tokens, 1)
 
     def part(weights: Weights, piece: Batch) -> jax.Array:
-      return nll_sum(shape, layout, weights, piece) * scale
+      at = None if order is None else order[None]
+      return nll_sum(shape, layout, weights, piece, at, mesh) * scale
 
     one = jax.value_and_grad(part)
     if train.accumulate == 1:

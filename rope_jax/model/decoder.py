@@ -222,6 +222,7 @@ def forward(
   tokens_bt: Array,
   pos_bt: Array | None = None,
   segment_bt: Array | None = None,
+  shown_bt: Array | None = None,
 ) -> jax.Array:
   """Logits of the next token after each token.
 
@@ -234,11 +235,13 @@ def forward(
       segment of it.
     segment_bt: int32 ids of the documents packed in a row, each in one piece;
       a token sees its own segment alone. None is one document a row.
+    shown_bt: int32 positions that training shows in place of pos_bt, see
+      `train_positions`. Windows, temperatures and lengths go by pos_bt still.
 
   Returns:
     float32 [b, t, v].
   """
-  context = _whole(tokens_bt, pos_bt, segment_bt)
+  context = _whole(tokens_bt, pos_bt, segment_bt, shown_bt)
   x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
   return to_logits(x_btd, output_table(config, weights))
 
@@ -260,10 +263,9 @@ def losses(
   `projected_nll`.
 
   Args:
-    config, layout, weights, tokens_bt, pos_bt, segment_bt: as in `forward`.
+    config, layout, weights, tokens_bt, pos_bt, segment_bt, shown_bt: as in
+      `forward`.
     targets_bt: int32 ids.
-    shown_bt: int32 positions that training shows in place of pos_bt, see
-      `train_positions`. Windows, temperatures and lengths go by pos_bt still.
     order_1t: int32, where in its row each token stands, for rows placed in
       another order (`attention.zigzag`); positions must be given then.
     mesh: what attention='ring' shares rows over.

@@ -2,6 +2,7 @@
 
 from rope_jax import evaluate, interop, positions
 from rope_jax.attention import Mask, attend
+from rope_jax.model import generate
 
-__all__ = ['Mask', 'attend', 'evaluate', 'interop', 'positions']
+__all__ = ['Mask', 'attend', 'evaluate', 'generate', 'interop', 'positions']
 __version__ = '0.1.0'

@@ -3,6 +3,7 @@
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.decode import Cache, empty_cache, extend
 from rope_jax.model.decoder import forward, losses
+from rope_jax.model.generate import generate
 from rope_jax.model.loss import next_token_nll, projected_nll
 from rope_jax.model.shown import check_training, train_positions
 from rope_jax.model.transformer import Transformer, merge, split, with_layout
@@ -17,6 +18,7 @@ __all__ = [
   'empty_cache',
   'extend',
   'forward',
+  'generate',
   'init_weights',
   'losses',
   'merge',

@@ -51,8 +51,8 @@ def empty_cache(config: ModelConfig, batch: int, size: int) -> Cache:
   (2, 3, 16, 2, 4)
   """
   shape = (config.layers, batch, size, config.kv_heads, config.head_dim)
-  zeros = jnp.zeros(shape, config.dtype)
-  return Cache(zeros, zeros, jnp.zeros(batch, jnp.int32))
+  keys, values = (jnp.zeros(shape, config.dtype) for _ in range(2))
+  return Cache(keys, values, jnp.zeros(batch, jnp.int32))
 
 
 def extend(

@@ -239,6 +239,14 @@ def test_blockwise_equals_naive_in_packed_rows_with_gaps(name, by_head):
   check_blockwise(build(name), x, pos.astype(np.int32), schedule, mask=mask)
 
 
+def test_blockwise_equals_naive_without_causality():
+  """Gradients too; keys that are not there, blocks that differ."""
+  x, pos = tokens(t=30, b=2)
+  mask = attention.Mask(causal=False, k_count_b=np.array([30, 11]))
+  schedule = blocks.Schedule(q_block=8, k_block=12)
+  check_blockwise(build('t5'), x, pos, schedule, mask=mask)
+
+
 def test_scores_ignore_a_shift_exactly_if_the_method_says_so(method):
   x, pos = tokens()
   params = params_of(method)

@@ -107,7 +107,7 @@ def test_zigzag_gives_every_device_as_much_to_do():
     places = hooks.places(at, at, heads=1, length=tokens)
     given = blocks.Inputs(
       ((x, x),), None, x, places, places,
-      rule.Tokens(q_pos_bt=at, k_pos_bs=at, q_order_bt=at, k_order_bs=at),
+      rule.Tokens(q_order_bt=at, k_order_bs=at),
     )  # fmt: skip
     active = plan.plan(positions.Position(), rule.Rule(), given, 4, 4)[0]
     return np.asarray(active).reshape(4, 4, 16).sum(axis=(1, 2))

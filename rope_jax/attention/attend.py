@@ -129,7 +129,7 @@ def attend(
     total_heads=total_heads or count,
   )
   real = dataclasses.replace(places, q_pos_bt=q_true_bt, k_pos_bs=k_true_bs)
-  rule, tokens = mask.split(places.q_pos_bt, places.k_pos_bs)
+  rule, tokens = mask.split(queries, keys)
   inputs = prepare(
     position, params, q_btnh, k_bskh, v_bskh, places, real, tokens
   )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rope_jax.attention.inputs import Inputs
-from rope_jax.attention.plan import plan
+from rope_jax.attention.plan import plan, span
 from rope_jax.attention.rule import Rule
 from rope_jax.attention.scores import FLOOR, entries, mix
 from rope_jax.attention.trees import (
@@ -158,18 +158,10 @@ def _over_units(one, inputs, schedule, more=(), summed=False):
   return d_params, [joined(x) for x in d_floats]
 
 
-def _span(active: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """First active place and one past the last, of each row of [i, j]."""
-  count = active.shape[1]
-  first = jnp.argmax(active, axis=1)
-  last = count - jnp.argmax(active[:, ::-1], axis=1)
-  return first, jnp.where(active.any(axis=1), last, first)
-
-
 def _forward(position, rule, sizes, params, inputs):
   q_block, k_block = sizes
   active = plan(position, rule, inputs, q_block, k_block).any(axis=0)
-  first, last = _span(active)
+  first, last = span(active)
   b, n, t, h = inputs.turned[0][0].shape
 
   def row(at):
@@ -214,7 +206,7 @@ def _forward(position, rule, sizes, params, inputs):
 def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
   q_block, k_block = sizes
   active = plan(position, rule, inputs, q_block, k_block).any(axis=0)
-  first, last = _span(active.T)
+  first, last = span(active.T)
   learned, fill = learned_of(params)
   sides = is_query(inputs)
   whole = floats_of(inputs)

@@ -68,17 +68,14 @@ class Mask:
       )
     return np.arange(keys - queries, keys, dtype=np.int32)[None]
 
-  def split(self, q_pos_bt: Array, k_pos_bs: Array) -> tuple[Rule, Tokens]:
+  def split(self, queries: int, keys: int) -> tuple[Rule, Tokens]:
     """The mask as what is static of it and what is said of each token."""
-    queries, keys = q_pos_bt.shape[1], k_pos_bs.shape[1]
     at = jnp.arange(keys, dtype=jnp.int32)[None]
     k_order = at if self.k_order_bs is None else jnp.asarray(self.k_order_bs)
     if self.k_count_b is not None:
       there = at < jnp.asarray(self.k_count_b)[:, None]
       k_order = jnp.where(there, k_order, NEVER)
     tokens = Tokens(
-      q_pos_bt=q_pos_bt,
-      k_pos_bs=k_pos_bs,
       q_order_bt=self.order(queries, keys),
       k_order_bs=k_order,
       q_segment_bt=self.q_segment_bt,

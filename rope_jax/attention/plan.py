@@ -31,6 +31,9 @@ def plan(
   there = jnp.asarray(tokens.k_order_bs) != NEVER
   k_order = _bounds(tokens.k_order_bs, k_block, 2, there)
   found = k_order[0] <= k_order[1]  # Some key is there.
+  found = jnp.broadcast_to(
+    found, jnp.broadcast_shapes(found.shape, q_order[0].shape)
+  )
   if rule.causal:
     found = found & (k_order[0] <= q_order[1])
   if rule.window is not None:
@@ -41,9 +44,6 @@ def plan(
     found = found & (q[0] <= k[1]) & (k[0] <= q[1])
   q_pos = _bounds(real.q_pos_bt, q_block, 1)
   k_pos = _bounds(real.k_pos_bs, k_block, 2, there)
-  if rule.reach is not None:
-    apart = jnp.maximum(q_pos[0] - k_pos[1], k_pos[0] - q_pos[1])
-    found = found & (apart < rule.reach)
   inside = None
   for view in position.views(inputs.places):
     if view.region is None:
@@ -70,3 +70,11 @@ def _bounds(x, block, axis, there=None):
     low = jnp.where(there, x, NEVER).min(axis=-1)
     high = jnp.where(there, x, -1).max(axis=-1)
   return jnp.expand_dims(low, 3 - axis), jnp.expand_dims(high, 3 - axis)
+
+
+def span(active: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """First active place and one past the last, of each row of bool [i, j]."""
+  count = active.shape[1]
+  first = jnp.argmax(active, axis=1)
+  last = count - jnp.argmax(active[:, ::-1], axis=1)
+  return first, jnp.where(active.any(axis=1), last, first)

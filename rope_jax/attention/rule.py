@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
@@ -19,12 +20,10 @@ class Rule:
   Attributes:
     causal: by token order, k_order <= q_order.
     window: k_order > q_order - window; None is no limit.
-    reach: |q_pos - k_pos| < reach, by position; None is no limit.
   """
 
   causal: bool = True
   window: int | None = None
-  reach: int | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -33,15 +32,12 @@ class Tokens:
   """Where tokens stand; rows are b, or 1 for all of a batch.
 
   Attributes:
-    q_pos_bt, k_pos_bs: int32, what biases read.
     q_order_bt, k_order_bs: int32, what the rule reads; a key of order `NEVER`
       is not there, and a query of order -1 sees nothing under causality.
     q_segment_bt, k_segment_bs: int32, a query sees its own segment alone; None
       (both) is one segment.
   """
 
-  q_pos_bt: Array
-  k_pos_bs: Array
   q_order_bt: Array
   k_order_bs: Array
   q_segment_bt: Array | None = None
@@ -59,11 +55,8 @@ def seen(rule: Rule, tokens: Tokens) -> jax.Array:
   if tokens.q_segment_bt is not None:
     q, k = _pairs(tokens.q_segment_bt, tokens.k_segment_bs)
     found &= q == k
-  if rule.reach is not None:
-    q, k = _pairs(tokens.q_pos_bt, tokens.k_pos_bs)
-    found &= abs(q - k) < rule.reach
   return found
 
 
 def _pairs(q_bt, k_bs):
-  return jax.numpy.asarray(q_bt)[:, :, None], jax.numpy.asarray(k_bs)[:, None]
+  return jnp.asarray(q_bt)[:, :, None], jnp.asarray(k_bs)[:, None]

@@ -32,7 +32,11 @@ class Area:
   def __call__(self, q_pos_bt: base.Array, k_pos_bs: base.Array) -> jax.Array:
     q = jnp.asarray(q_pos_bt)[:, :, None]
     k = jnp.asarray(k_pos_bs)[:, None, :]
-    return self._touch(q, q, k, k)
+    return self.holds(q, k)
+
+  def holds(self, q_pos: jax.Array, k_pos: jax.Array) -> jax.Array:
+    """Which pairs are of the area, for positions that broadcast."""
+    return self._touch(q_pos, q_pos, k_pos, k_pos)
 
   def touches(
     self, q_low: jax.Array, q_high: jax.Array, k_low: jax.Array,
@@ -44,8 +48,10 @@ class Area:
 
   def _touch(self, q_low, q_high, k_low, k_high):
     found = jnp.ones(jnp.broadcast_shapes(q_low.shape, k_low.shape), bool)
-    least = q_low // self.unit - k_high // self.unit
-    most = q_high // self.unit - k_low // self.unit
+    least, most = q_low - k_high, q_high - k_low
+    if self.unit != 1:
+      least = q_low // self.unit - k_high // self.unit
+      most = q_high // self.unit - k_low // self.unit
     for bound, holds in (
       (self.low, lambda x: most >= x),
       (self.high, lambda x: least < x),

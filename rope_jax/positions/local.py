@@ -47,9 +47,12 @@ class Local(base.Position):
   def relative(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
     return self.kind == 'sliding'
 
-  def views(self, places):
+  @property
+  def area(self) -> Area:
+    """The pairs of tokens that see each other."""
     if self.kind == 'sliding':
-      near = Area(low=1 - self.window, high=self.window)
-    else:
-      near = Area(low=0, high=1, unit=self.window)
-    return (base.View(places, near),)
+      return Area(low=1 - self.window, high=self.window)
+    return Area(low=0, high=1, unit=self.window)
+
+  def views(self, places):
+    return (base.View(places, self.area),)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rope_jax.attention import blocks, trees
+from rope_jax.attention import blocks, tpu, trees
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule
@@ -30,11 +31,19 @@ def forward(
   the program is compiled for."""
   if schedule is not None:
     return blocks.forward(position, rule, schedule, params, inputs)
-  ways = {
-    name: functools.partial(blocks.forward, position, rule, way)
-    for name, way in (('cpu', CPU), ('default', WIDE))
-  }
+  ways = _ways(position, rule, blocks.forward, tpu.forward)
   return jax.lax.platform_dependent(params, inputs, **ways)
+
+
+def _ways(position: Position, rule: Rule, tiled: Any, kernel: Any) -> Any:
+  """What to run on each platform."""
+  ways = {
+    name: functools.partial(tiled, position, rule, schedule)
+    for name, schedule in (('cpu', CPU), ('default', WIDE))
+  }
+  if tpu.why_not(position) is None:
+    ways['tpu'] = functools.partial(kernel, position, rule)
+  return ways
 
 
 def gradients(
@@ -51,10 +60,7 @@ def gradients(
   more = (lse_bnt, delta_bnt, d_out_bnth)
   if schedule is not None:
     return blocks.gradients(position, rule, schedule, params, inputs, *more)
-  ways = {
-    name: functools.partial(blocks.gradients, position, rule, way)
-    for name, way in (('cpu', CPU), ('default', WIDE))
-  }
+  ways = _ways(position, rule, blocks.gradients, tpu.gradients)
   return jax.lax.platform_dependent(params, inputs, *more, **ways)
 
 

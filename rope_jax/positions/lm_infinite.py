@@ -24,6 +24,7 @@ class LmInfinite(_remap.Remap):
       to do.
 
   Example:
+    >>> import jax.numpy as jnp
     >>> method = LmInfinite(theta=1e4, window=8)
     >>> place = base.Places(*5 * [jnp.array([[21]])], total_heads=1)
     >>> [int(v.places.q_pos_bt[0, 0]) for v in method.views(place)]

@@ -1,0 +1,92 @@
+"""Compiles attention for a TPU and prints memory; run by tpu_compile_test.py.
+
+TARGET DTYPE NAME:LENGTH...: one JSON line, of scratch bytes of each program
+(values and all gradients of one row of four heads, causal).
+"""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from rope_jax import attend, compile_for, positions
+
+HEADS, WIDTH = 4, 64
+SPECS = {
+  'deberta': {'name': 'deberta', 'span': 64},
+  'rope': {'name': 'rope', 'theta': 1e4},
+  'kerple-power': {'name': 'kerple', 'variant': 'power'},
+  'self_extend': {
+    'name': 'self_extend', 'theta': 1e4, 'group': 4, 'window': 512,
+  },
+  't5, window': {
+    'name': 'compose',
+    'parts': [{'name': 't5'}, {'name': 'local', 'window': 1000}],
+  },
+}  # fmt: skip
+
+
+def arrays(target, tree):
+  here = SingleDeviceSharding(compile_for.devices(target)[0])
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), tree
+  )
+
+
+def ours(target, dtype, name, length):
+  method = positions.build(SPECS.get(name, {'name': name}))
+  params = jax.eval_shape(
+    lambda: method.init(
+      jax.random.key(0), heads=HEADS, head_dim=WIDTH, model_dim=256
+    )
+  )
+  x = jax.ShapeDtypeStruct((1, length, HEADS, WIDTH), dtype)
+  row = jax.ShapeDtypeStruct((1, length), jnp.int32)
+
+  def loss(params, q, k, v, d, pos):
+    out = attend(
+      method, params, q, k, v, q_pos_bt=pos, k_pos_bs=pos, how='blockwise'
+    )
+    return (out.astype(jnp.float32) * d).sum()
+
+  given = arrays(target, (params, x, x, x, x, row))
+  return jax.jit(jax.grad(loss, (0, 1, 2, 3))).lower(*given)
+
+
+def library(target, dtype, length):
+  """The flash kernel that comes with JAX, which knows no such bias."""
+  from jax.experimental.pallas.ops.tpu import flash_attention
+
+  x = jax.ShapeDtypeStruct((1, HEADS, length, WIDTH), dtype)
+
+  def loss(q, k, v, d):
+    out = flash_attention.flash_attention(
+      q, k, v, causal=True, sm_scale=WIDTH**-0.5
+    )
+    return (out.astype(jnp.float32) * d).sum()
+
+  given = arrays(target, (x, x, x, x))
+  return jax.jit(jax.grad(loss, (0, 1, 2))).lower(*given)
+
+
+def scratch(target, dtype, name, length):
+  """Scratch bytes of a device; `name` is a method, or 'library'."""
+  if name == 'library':
+    lowered = library(target, dtype, length)
+  else:
+    lowered = ours(target, dtype, name, length)
+  kernels = lowered.as_text().count('tpu_custom_call')
+  used = lowered.compile().memory_analysis().temp_size_in_bytes
+  return {'kernels': kernels, 'bytes': used}
+
+
+if __name__ == '__main__':
+  jax.config.update('jax_platforms', 'cpu')
+  target, dtype, *wanted = sys.argv[1:]
+  found = {}
+  for one in wanted:
+    name, length = one.split(':')
+    found[one] = scratch(target, jnp.dtype(dtype), name, int(length))
+  print(json.dumps(found))

@@ -196,8 +196,8 @@ def test_bfloat16_at_position_100_000_is_near_the_loops(rng):
   np.testing.assert_allclose(np.asarray(got, np.float64), want, atol=0.03)
 
 
-def test_auto_is_naive_up_to_its_limit_and_by_blocks_beyond(rng, monkeypatch):
-  c = hooks.case(rng, top=30)
+def test_auto_is_naive_up_to_its_limits_and_by_blocks_beyond(rng, monkeypatch):
+  c = hooks.case(rng, top=30)  # 5 queries, 7 keys.
   arrays = (METHOD, {}, c.q, c.k, c.v)
   at = {'q_pos_bt': c.q_pos, 'k_pos_bs': c.k_pos}
   calls = []
@@ -208,8 +208,10 @@ def test_auto_is_naive_up_to_its_limit_and_by_blocks_beyond(rng, monkeypatch):
     return original(*args)
 
   monkeypatch.setattr(engine, 'flash', counted)
-  for limit in (35, 34):
-    monkeypatch.setattr(attend_module, 'NAIVE_ENTRIES', limit)
+  for entries, queries in ((35, 4), (34, 5), (34, 4)):
+    assert not calls
+    monkeypatch.setattr(attend_module, 'NAIVE_ENTRIES', entries)
+    monkeypatch.setattr(attend_module, 'NAIVE_QUERIES', queries)
     jax.eval_shape(lambda: attend(*arrays, **at))
   assert len(calls) == 1
 
@@ -239,6 +241,8 @@ POS = np.zeros((1, 3), np.int32)
   ('changed', 'message'),
   [
     ({'how': 'flash'}, r"how='flash' is not one of .*'blockwise'"),
+    ({'q_btnh': X.astype(np.float16)}, 'q is float16.*overflow above 65,504'),
+    ({'v_bskh': X.astype(np.int32)}, 'v is int32; it must be float32 or'),
     ({'q_btnh': X[0]}, r'q must be \[b, t, n, h\]'),
     ({'v_bskh': X[:, :2]}, 'k and v .* alike'),
     ({'k_bskh': X[..., :4], 'v_bskh': X[..., :4]}, 'head dim must agree'),

@@ -21,6 +21,13 @@ SPECS = {
   'self_extend': {
     'name': 'self_extend', 'theta': 1e4, 'group': 4, 'window': 512,
   },
+  'rope, log_n': {
+    'name': 'compose',
+    'parts': [
+      {'name': 'rope', 'theta': 1e4},
+      {'name': 'log_n', 'train_len': 512},
+    ],
+  },
   't5, window': {
     'name': 'compose',
     'parts': [{'name': 't5'}, {'name': 'local', 'window': 1000}],
@@ -47,7 +54,7 @@ def ours(target, dtype, name, length):
 
   def loss(params, q, k, v, d, pos):
     out = attend(
-      method, params, q, k, v, q_pos_bt=pos, k_pos_bs=pos, how='blockwise'
+      method, params, q, k, v, q_pos_bt=pos, k_pos_bs=pos, how='auto'
     )
     return (out.astype(jnp.float32) * d).sum()
 

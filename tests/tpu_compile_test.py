@@ -37,7 +37,7 @@ def scratch(target, dtype, *wanted):
       'bfloat16',
       ('rope', 'alibi', 't5', 'kerple', 'kerple-power', 'fire', 'sandwich'),
     ),
-    ('tpu-v5e-4', 'float32', ('t5, window',)),
+    ('tpu-v5e-4', 'float32', ('t5, window', 'rope, log_n')),
     ('tpu-v5p-4', 'bfloat16', ('t5', 'sandwich')),
     ('tpu-v6e-4', 'bfloat16', ('t5', 'kerple')),
   ],

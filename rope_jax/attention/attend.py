@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from rope_jax.attention import engine, ring, scores
+from rope_jax.attention import engine, fused, ring, scores
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
@@ -17,9 +17,11 @@ from rope_jax.positions.base import Params, Places, Position
 
 Array = jax.Array | np.ndarray
 
-HOWS = ('auto', 'naive', 'blockwise', 'ring')
-# Above this many entries of one score matrix, 'auto' goes by blocks.
-NAIVE_ENTRIES = 512 * 512
+HOWS = ('auto', 'naive', 'blockwise', 'fused', 'ring')
+# Up to this many entries of one score matrix, or for this few queries (as in
+# decoding), 'auto' materialises the scores: they would be a tile or two.
+NAIVE_ENTRIES = 128 * 128
+NAIVE_QUERIES = 8
 
 
 def attend(
@@ -57,9 +59,12 @@ def attend(
     k_pos_bs: int32 positions of the keys.
     mask: which keys are seen; None is causal by token order, with the queries
       as the last t of the s tokens.
-    how: 'naive' materialises [b, n, t, s]; 'blockwise' holds one block of
-      queries at a time, forward and backward, and skips the keys that
-      causality rules out; 'auto' takes 'naive' up to 512 x 512.
+    how: 'naive' materialises [b, n, t, s]. 'blockwise' goes by tiles, forward
+      and backward, with memory linear in t + s, and skips tiles in which
+      nothing is seen. 'fused' is the platform's flash kernel, for methods that
+      only rotate or scale. 'ring' shares a row's tokens over devices. 'auto'
+      is 'naive' for 8 queries or 128 x 128 scores and fewer, else 'fused' if
+      that can be had, else 'blockwise'.
     q_length_bt: int32 [b, t] or [b, 1], the context length of each query's
       sequence; None derives it from positions, segments and the mask's
       k_count_b (give that for a cache that is not full).
@@ -70,14 +75,16 @@ def attend(
     k_true_bs: the same for the keys; both or neither.
     heads: int32 [n], which heads these are, where only some are at hand.
     total_heads: how many heads the layer has; None means n. Goes with heads.
-    schedule: the tiles of 'blockwise'; None is the platform's best.
+    schedule: the tiles of 'blockwise' and 'ring'; None is the platform's best.
+      The other ways have none.
     mesh: for 'ring': its axis 'seq' shares out the tokens of a row.
 
   Returns:
     [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
 
   Raises:
-    ValueError: shapes that do not fit, or a `how` that there is not.
+    ValueError: shapes or dtypes that do not fit, a `how` that there is not, or
+      one that this method, mask or mesh does not allow; says why.
 
   Example:
     >>> from rope_jax import positions
@@ -90,9 +97,8 @@ def attend(
     arXiv:2305.13245.
   """
   _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs)
-  if how not in HOWS:
-    raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
   mask = Mask() if mask is None else mask
+  how = _chosen(how, position, mask, schedule, q_btnh, k_bskh.shape[1])
   if (q_true_bt is None) != (k_true_bs is None):
     raise ValueError('attend: q_true_bt and k_true_bs go together; give both.')
   q_true_bt = q_pos_bt if q_true_bt is None else q_true_bt
@@ -133,8 +139,6 @@ def attend(
   inputs = prepare(
     position, params, q_btnh, k_bskh, v_bskh, places, real, tokens
   )
-  if how == 'auto':
-    how = 'naive' if queries * keys <= NAIVE_ENTRIES else 'blockwise'
   if how == 'ring':
     mesh = ring.check(mesh, queries, keys)
     balanced = mask.causal and mask.q_order_bt is None
@@ -143,9 +147,26 @@ def attend(
     )
   elif how == 'naive':
     out_bnth = scores.attention(position, rule, params, inputs.tile())
+  elif how == 'fused':
+    out_bnth = fused.attention(position, rule, params, inputs)
   else:
     out_bnth = engine.flash(position, rule, schedule, params, inputs)
   return jnp.swapaxes(out_bnth, 1, 2).astype(q_btnh.dtype)
+
+
+def _chosen(how, position, mask, schedule, q_btnh, keys) -> str:
+  if how not in HOWS:
+    raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
+  if how == 'fused':
+    fused.check(position, mask, q_btnh, keys)
+  if how != 'auto':
+    return how
+  if schedule is not None:
+    return 'blockwise'
+  queries = q_btnh.shape[1]
+  if queries <= NAIVE_QUERIES or queries * keys <= NAIVE_ENTRIES:
+    return 'naive'
+  return 'fused' if fused.can(position, mask, q_btnh, keys) else 'blockwise'
 
 
 def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:
@@ -157,6 +178,16 @@ def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:
     raise ValueError(
       f'attend: {shapes}; q must be [b, t, n, h], k and v [b, s, k, h] alike.'
     )
+  for name, x in (('q', q_btnh), ('k', k_bskh), ('v', v_bskh)):
+    if x.dtype not in (jnp.float32, jnp.bfloat16):
+      raise ValueError(
+        f'attend: {name} is {x.dtype}; it must be float32 or bfloat16'
+        + (
+          ', since float16 scores overflow above 65,504.'
+          if x.dtype == jnp.float16
+          else '.'
+        )
+      )
   batch, queries, heads, head_dim = q_btnh.shape
   if k_bskh.shape[0] != batch or k_bskh.shape[3] != head_dim:
     raise ValueError(f'attend: {shapes}; batch and head dim must agree.')

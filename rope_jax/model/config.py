@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rope_jax.attention import HOWS
+from rope_jax.attention import HOWS, fused
 from rope_jax.positions import Layout
 
 REMATS = ('none', 'dots', 'full')
@@ -89,3 +89,9 @@ class ModelConfig:
       position.check(
         heads=self.heads, head_dim=self.head_dim, model_dim=self.width
       )
+      reason = fused.why_not(position) if self.attention == 'fused' else None
+      if reason is not None:
+        raise ValueError(
+          f"model.attention='fused' cannot be had: {reason}. Set 'auto', which "
+          'takes the best way for each method.'
+        )

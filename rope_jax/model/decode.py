@@ -10,7 +10,8 @@ import numpy as np
 
 from rope_jax.attention import Mask
 from rope_jax.model.config import ModelConfig
-from rope_jax.model.decoder import Context, output_table, run_layers
+from rope_jax.model.context import Context
+from rope_jax.model.decoder import output_table, run_layers
 from rope_jax.model.loss import to_logits
 from rope_jax.model.weights import Weights
 from rope_jax.positions import Layout
@@ -125,6 +126,8 @@ def extend(
     mask=Mask(q_order_bt=pos_bt, k_count_b=total_b),
     slot_bt=jnp.where(index_1t < new_b[:, None], pos_bt, cache.size),
   )
+  if config.attention in ('fused', 'ring'):  # Neither knows a cache.
+    config = dataclasses.replace(config, attention='auto')
   x_btd, kept = run_layers(
     config, layout, weights, tokens_bt, context, (cache.k_lbskh, cache.v_lbskh)
   )

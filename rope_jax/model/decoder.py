@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from rope_jax.attention import Mask, attend, context_length
+from rope_jax.attention import attend
 from rope_jax.model.config import ModelConfig
+from rope_jax.model.context import Context, whole
 from rope_jax.model.loss import projected_nll, to_logits
 from rope_jax.model.weights import Weights, home, position_params
 from rope_jax.positions import Layout, Position, parts
@@ -26,32 +26,6 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
   scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
   shape = (1,) * (x.ndim - weight.ndim) + weight.shape
   return (wide * scale * weight.reshape(shape)).astype(x.dtype)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Context:
-  """What every layer's attention needs to know about the tokens.
-
-  Attributes:
-    q_pos_bt, k_pos_bs: positions of the tokens at hand and of the keys.
-    q_length_bt, k_length_bs: tokens of context of each one's sequence.
-    mask: which key each token sees.
-    q_true_bt: positions of the tokens in their text, where q_pos_bt are others
-      that training shows; None is q_pos_bt.
-    slot_bt: where in a cache the tokens' keys and values go; a slot past the
-      end is nowhere. None without a cache.
-    mesh: what attention='ring' shares rows over.
-  """
-
-  q_pos_bt: Array
-  k_pos_bs: Array
-  q_length_bt: Array
-  k_length_bs: Array
-  mask: Mask
-  q_true_bt: Array | None = None
-  slot_bt: Array | None = None
-  mesh: Mesh | None = dataclasses.field(default=None, metadata={'static': True})
 
 
 # Keys, not rotated, and values of the layers so far: [l, b, s, k, h] each.
@@ -241,7 +215,7 @@ def forward(
   Returns:
     float32 [b, t, v].
   """
-  context = _whole(tokens_bt, pos_bt, segment_bt, shown_bt)
+  context = whole(tokens_bt, pos_bt, segment_bt, shown_bt)
   x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
   return to_logits(x_btd, output_table(config, weights))
 
@@ -273,46 +247,6 @@ def losses(
   Returns:
     float32 [b, t].
   """
-  context = _whole(tokens_bt, pos_bt, segment_bt, shown_bt, order_1t, mesh)
+  context = whole(tokens_bt, pos_bt, segment_bt, shown_bt, order_1t, mesh)
   x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
   return projected_nll(x_btd, output_table(config, weights), targets_bt)
-
-
-def _whole(
-  tokens_bt: Array,
-  pos_bt: Array | None,
-  segment_bt: Array | None,
-  shown_bt: Array | None = None,
-  order_1t: Array | None = None,
-  mesh: Mesh | None = None,
-) -> Context:
-  """The context of whole rows, which see nothing else."""
-  if pos_bt is None:
-    pos_bt = _count(np.shape(tokens_bt), segment_bt)
-  length_bt = context_length(pos_bt, segment_bt)
-  return Context(
-    q_pos_bt=pos_bt if shown_bt is None else shown_bt,
-    k_pos_bs=pos_bt if shown_bt is None else shown_bt,
-    q_length_bt=length_bt,
-    k_length_bs=length_bt,
-    mask=Mask(
-      q_segment_bt=segment_bt,
-      k_segment_bs=segment_bt,
-      q_order_bt=order_1t,
-      k_order_bs=order_1t,
-    ),
-    q_true_bt=None if shown_bt is None else pos_bt,
-    mesh=mesh,
-  )
-
-
-def _count(shape: tuple[int, ...], segment_bt: Array | None) -> jax.Array:
-  """Positions from 0 on in every row, or in every segment of it."""
-  at_bt = jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32), shape)
-  if segment_bt is None:
-    return at_bt
-  segment_bt = jnp.asarray(segment_bt)
-  new_bt = segment_bt[:, 1:] != segment_bt[:, :-1]
-  new_bt = jnp.concatenate([jnp.ones_like(new_bt[:, :1]), new_bt], axis=1)
-  start_bt = jax.lax.cummax(jnp.where(new_bt, at_bt, 0), axis=1)
-  return at_bt - start_bt

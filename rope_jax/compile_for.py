@@ -180,10 +180,9 @@ def lower_evaluation(config: Any, mesh: Mesh, length: int) -> Any:
   layout, weights = nll.traced_layout(shape, layout, weights, length)
   ways = mesh.shape['data'] * mesh.shape['fsdp']
   rows = max(1, config.eval.tokens // length // ways) * ways
-  tokens = jax.ShapeDtypeStruct(
-    (rows, length), np.int32, sharding=meshes.batch_sharding(mesh)
-  )
-  return nll._compiled.lower(shape, layout, weights, tokens, tokens)
+  shape, sharding = nll.shared(shape, mesh, length)
+  tokens = jax.ShapeDtypeStruct((rows, length), np.int32, sharding=sharding)
+  return nll.compiled.lower(shape, layout, mesh, weights, tokens, tokens)
 
 
 def report(config: Any, target: str) -> dict[str, Any]:

@@ -84,14 +84,14 @@ def test_dynamic_ntk_is_read_at_the_length_of_the_row(model):
 def test_rotary_variants_share_one_compiled_program(model):
   tokens = _tokens(1, 12)
   evaluate.token_nll(model, tokens)
-  before = nll._compiled._cache_size()
+  before = nll.compiled._cache_size()
   for factor in (2.0, 4.0, 8.0):
     position = positions.build(
       {'name': 'ntk', 'theta': 100.0, 'factor': factor}
     )
     evaluate.token_nll(model, tokens, position=position)
   evaluate.token_nll(model, tokens, position=YARN)
-  assert nll._compiled._cache_size() == before
+  assert nll.compiled._cache_size() == before
 
 
 def test_a_large_batch_is_worked_off_in_pieces(model, monkeypatch):

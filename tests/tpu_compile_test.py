@@ -1,31 +1,17 @@
 """The TPU kernels through the real TPU compiler, without a TPU."""
 
-import json
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 from rope_jax import compile_for
-
-HERE = pathlib.Path(__file__).parent
+from rope_jax.bench.scratch import measured
 
 
 def scratch(target, dtype, *wanted):
-  """What tpu_compile.py prints, from a process of its own."""
+  """What the bench measures, if the target's compiler is here."""
   absent = compile_for.missing(target)
   if absent:
     pytest.skip(f'cannot compile for {target} without {absent}')
-  done = subprocess.run(
-    [sys.executable, HERE / 'tpu_compile.py', target, dtype, *wanted],
-    capture_output=True,
-    text=True,
-    cwd=HERE.parent,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  return json.loads(done.stdout)
+  return measured(target, dtype, *wanted)
 
 
 @pytest.mark.slow

@@ -72,8 +72,7 @@ def plainly(method, rule, params, inputs, d):
 def by_kernel(method, rule, params, inputs, d):
   how = {'blocks': BLOCKS, 'interpret': True}
   out, lse = tpu.forward(method, rule, params, inputs, **how)
-  delta = (out * d).sum(axis=-1)
-  return out, tpu.gradients(method, rule, params, inputs, lse, delta, d, **how)
+  return out, tpu.gradients(method, rule, params, inputs, lse, out, d, **how)
 
 
 def check(method, mask, atol=2e-5, **others):

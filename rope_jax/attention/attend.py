@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from rope_jax.attention import engine, fused, ring, scores
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
+from rope_jax.attention.shares import shared
 from rope_jax.positions.base import Params, Places, Position
 
 Array = jax.Array | np.ndarray
@@ -77,7 +79,10 @@ def attend(
     total_heads: how many heads the layer has; None means n. Goes with heads.
     schedule: the tiles of 'blockwise' and 'ring'; None is the platform's best.
       The other ways have none.
-    mesh: for 'ring': its axis 'seq' shares out the tokens of a row.
+    mesh: under jit on several devices, what to share the work out over: rows
+      over its axes 'data' and 'fsdp', heads over 'tensor', and by 'ring' the
+      tokens of a row over 'seq'. None leaves it to XLA, which has every device
+      do all of 'blockwise' and 'fused'.
 
   Returns:
     [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
@@ -148,9 +153,11 @@ def attend(
   elif how == 'naive':
     out_bnth = scores.attention(position, rule, params, inputs.tile())
   elif how == 'fused':
-    out_bnth = fused.attention(position, rule, params, inputs)
+    run = functools.partial(fused.attention, position, rule)
+    out_bnth = shared(run, params, inputs, mesh)
   else:
-    out_bnth = engine.flash(position, rule, schedule, params, inputs)
+    run = functools.partial(engine.flash, position, rule, schedule)
+    out_bnth = shared(run, params, inputs, mesh)
   return jnp.swapaxes(out_bnth, 1, 2).astype(q_btnh.dtype)
 
 

@@ -80,7 +80,7 @@ def gradients(
   params: Params,
   inputs: Inputs,
   lse_bnt: jax.Array,
-  delta_bnt: jax.Array,
+  out_bnth: jax.Array,
   d_out_bnth: jax.Array,
 ) -> tuple[list[jax.Array], list[jax.Array]]:
   """The gradients of what is learned and of what `inputs` has of floats.
@@ -89,28 +89,37 @@ def gradients(
     position, rule, schedule, params, inputs: as in `forward`.
     lse_bnt: the logarithm of the normaliser: over these keys, or over more of
       which these are a part.
-    delta_bnt: sum over h of out x d_out.
+    out_bnth: the output, over the same keys as the normaliser.
     d_out_bnth: the cotangent of the output.
   """
   t = inputs.counts[0]
   padded, sizes = _whole_blocks(inputs, schedule)
   more = padded.counts[0] - t
-  lse, delta = (
-    jnp.pad(x, [(0, 0), (0, 0), (0, more)]) for x in (lse_bnt, delta_bnt)
+  lse = jnp.pad(lse_bnt, [(0, 0), (0, 0), (0, more)])
+  out, d_out = (
+    jnp.pad(x, [(0, 0), (0, 0), (0, more), (0, 0)])
+    for x in (out_bnth, d_out_bnth)
   )
-  d_out = jnp.pad(d_out_bnth, [(0, 0), (0, 0), (0, more), (0, 0)])
 
-  def one(unit: Inputs, lse, delta, d_out):
+  def one(unit: Inputs, lse, out, d_out):
+    delta = along(out, d_out)
     return _backward(position, rule, sizes, params, unit, lse, delta, d_out)
 
   d_params, d_floats = _over_units(
-    one, padded, schedule, (lse, delta, d_out), summed=True
+    one, padded, schedule, (lse, out, d_out), summed=True
   )
   d_floats = [
     d[:, :, : x.shape[2]].astype(x.dtype)
     for d, x in zip(d_floats, floats_of(inputs), strict=True)
   ]
   return d_params, d_floats
+
+
+def along(out_bnth: jax.Array, d_out_bnth: jax.Array) -> jax.Array:
+  """What the softmax takes from the gradient of each of a row's scores: the
+  sum over h of out x d_out, float32 [b, n, t]."""
+  wide = d_out_bnth.astype(jnp.float32)
+  return jnp.sum(out_bnth.astype(jnp.float32) * wide, axis=-1)
 
 
 def _whole_blocks(inputs: Inputs, schedule: Schedule):

@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from rope_jax.attention import blocks, tpu, trees
 from rope_jax.attention.blocks import Schedule
@@ -53,11 +52,11 @@ def gradients(
   params: Params,
   inputs: Inputs,
   lse_bnt: jax.Array,
-  delta_bnt: jax.Array,
+  out_bnth: jax.Array,
   d_out_bnth: jax.Array,
 ) -> tuple[list[jax.Array], list[jax.Array]]:
   """`blocks.gradients` likewise."""
-  more = (lse_bnt, delta_bnt, d_out_bnth)
+  more = (lse_bnt, out_bnth, d_out_bnth)
   if schedule is not None:
     return blocks.gradients(position, rule, schedule, params, inputs, *more)
   ways = _ways(position, rule, blocks.gradients, tpu.gradients)
@@ -76,9 +75,7 @@ def _flash_forward(position, rule, schedule, params, inputs):
 
 def _flash_backward(position, rule, schedule, kept, d_out):
   params, inputs, out, lse = kept
-  wide = d_out.astype(jnp.float32)
-  delta = jnp.sum(out.astype(jnp.float32) * wide, axis=-1)
-  found = gradients(position, rule, schedule, params, inputs, lse, delta, d_out)
+  found = gradients(position, rule, schedule, params, inputs, lse, out, d_out)
   return trees.cotangents(params, inputs, *found)
 
 

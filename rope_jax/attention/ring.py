@@ -9,16 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
 from rope_jax.attention import engine, trees
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule
 from rope_jax.attention.scores import FLOOR
+from rope_jax.attention.shares import SEQ as AXIS
+from rope_jax.attention.shares import shared
 from rope_jax.positions.base import Params, Position
-
-AXIS = 'seq'
 
 
 def zigzag(tokens: int, ways: int) -> np.ndarray:
@@ -83,8 +82,7 @@ def ring(
 
   Every device keeps its queries. Keys, values and all that is known of keys go
   round, and each device merges what it finds by the normalisers; backwards they
-  go round again with their gradients. Rows of the batch are split over 'data'
-  and 'fsdp' and heads over 'tensor', where the mesh has them and they divide.
+  go round again with their gradients. Rows and heads are split as in `shared`.
 
   Args:
     position: the method.
@@ -98,40 +96,14 @@ def ring(
 
   Source: Liu et al. 2023, arXiv:2310.01889.
   """
-  _, groups, keys, _ = inputs.v_bksh.shape
   if balanced:
-    order = zigzag(keys, mesh.shape[AXIS])
+    order = zigzag(inputs.counts[1], mesh.shape[AXIS])
     out = ring(
       position, rule, schedule, params, _placed(inputs, order), mesh, False
     )
     return out[:, :, np.argsort(order)]
-  b = inputs.turned[0][0].shape[0]
-  rows = tuple(
-    a for a in ('data', 'fsdp') if a in mesh.axis_names and mesh.shape[a] > 1
-  )
-  ways = int(np.prod([mesh.shape[a] for a in rows], initial=1))
-  rows = rows if b % ways == 0 else ()
-  tensor = mesh.shape.get('tensor', 1)
-  heads = 'tensor' if tensor > 1 and groups % tensor == 0 else None
-
-  def flat(x):
-    first = rows if x.shape[0] == b and b > 1 else None
-    return P(first, AXIS if x.shape[1] == keys and keys > 1 else None)
-
-  specs = jax.tree.map(
-    lambda x: (
-      P(rows, heads, AXIS) if x.ndim == 4 else P(heads) if x.ndim == 1
-      else flat(x)
-    ),
-    jax.tree.map(jnp.asarray, inputs),
-  )  # fmt: skip
-  return jax.shard_map(
-    functools.partial(_ring, position, rule, schedule),
-    mesh=mesh,
-    in_specs=(P(), specs),
-    out_specs=P(rows, heads, AXIS),
-    check_vma=False,
-  )(params, inputs)
+  run = functools.partial(_ring, position, rule, schedule)
+  return shared(run, params, inputs, mesh, AXIS)
 
 
 def _placed(inputs: Inputs, order: np.ndarray) -> Inputs:
@@ -186,15 +158,13 @@ def _ring_forward(position, rule, schedule, params, inputs):
 
 def _ring_backward(position, rule, schedule, kept, d_out):
   params, inputs, out, lse = kept
-  wide = d_out.astype(jnp.float32)
-  delta = jnp.sum(out.astype(jnp.float32) * wide, axis=-1)
   is_query = trees.is_query(inputs)
 
   def step(carry, _):
     here, total, d_floats = carry
     following = _send_keys(here)
     d_params, more = engine.gradients(
-      position, rule, schedule, params, here, lse, delta, d_out
+      position, rule, schedule, params, here, lse, out, d_out
     )
     total = jax.tree.map(jnp.add, total, d_params)
     d_floats = [

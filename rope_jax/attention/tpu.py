@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rope_jax.attention import tpu_backward, tpu_forward
+from rope_jax.attention.blocks import along
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.plan import plan, span
 from rope_jax.attention.rule import Rule
@@ -188,7 +189,7 @@ def gradients(
   params: Params,
   inputs: Inputs,
   lse_bnt: jax.Array,
-  delta_bnt: jax.Array,
+  out_bnth: jax.Array,
   d_out_bnth: jax.Array,
   *,
   blocks: tuple[int, int] | None = None,
@@ -199,7 +200,8 @@ def gradients(
   t, s = inputs.counts
   more = call.q.shape[2] - t
   lse, delta = (
-    jnp.pad(x, [(0, 0), (0, 0), (0, more)]) for x in (lse_bnt, delta_bnt)
+    jnp.pad(x, [(0, 0), (0, 0), (0, more)])
+    for x in (lse_bnt, along(out_bnth, d_out_bnth))
   )
   d_out = d_out_bnth.astype(call.v.dtype)
   d_out = jnp.pad(d_out, [(0, 0), (0, 0), (0, more), (0, 0)])

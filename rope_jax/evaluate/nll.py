@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,9 +31,11 @@ def check_reach(layout: Layout, length: int) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _compiled(config, layout, weights, inputs_bt, targets_bt):
-  return model_lib.losses(config, layout, weights, inputs_bt, targets_bt)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def compiled(config, layout, mesh, weights, inputs_bt, targets_bt):
+  return model_lib.losses(
+    config, layout, weights, inputs_bt, targets_bt, mesh=mesh
+  )
 
 
 def traced_layout(
@@ -55,19 +57,30 @@ def traced_layout(
   return tuple(traced), {**rest, 'position': own} if own else rest
 
 
-def _rows_over(weights: Any) -> tuple[Mesh, tuple[str, ...]]:
-  """The mesh that the weights are on, and its axes that split rows."""
+def _mesh_of(weights: Any) -> Mesh:
+  """The mesh that the weights are on; of one device, if on none."""
   found = getattr(jax.tree.leaves(weights)[0], 'sharding', None)
   if isinstance(found, NamedSharding):
-    names = found.mesh.axis_names
-    return found.mesh, tuple(a for a in ('data', 'fsdp') if a in names)  # pyright: ignore[reportReturnType]
-  return Mesh(np.array(jax.devices()[:1]), ('data',)), ('data',)
+    return found.mesh  # pyright: ignore[reportReturnType]
+  return Mesh(np.array(jax.devices()[:1]), ('data',))
 
 
 def rows_multiple(weights: Any) -> int:
   """A batch's rows must be a multiple of this to be spread over the mesh."""
-  mesh, axes = _rows_over(weights)
-  return math.prod(mesh.shape[axis] for axis in axes)
+  sizes = dict(_mesh_of(weights).shape)
+  return sizes.get('data', 1) * sizes.get('fsdp', 1)
+
+
+def shared(
+  config: model_lib.ModelConfig, mesh: Mesh, length: int
+) -> tuple[model_lib.ModelConfig, NamedSharding]:
+  """How windows of a length lie on a mesh: rows over its data axes, and their
+  tokens over 'seq', by rings, if that divides them."""
+  rows = tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
+  tokens, ways = None, dict(mesh.shape).get('seq', 1)
+  if ways > 1 and length % (2 * ways) == 0:
+    tokens, config = 'seq', dataclasses.replace(config, attention='ring')
+  return config, NamedSharding(mesh, PartitionSpec(rows, tokens))
 
 
 def windows_nll(
@@ -81,7 +94,8 @@ def windows_nll(
   Args:
     config: the model's shape.
     layout: the methods to read it under.
-    weights: its weights; on a mesh, where rows go over its data axes.
+    weights: its weights; on a mesh, where rows go over its data axes, and
+      their tokens over 'seq' if that divides them.
     windows_bt: int32 [b, t + 1] token ids; b a multiple of `rows_multiple`.
 
   Returns:
@@ -90,13 +104,13 @@ def windows_nll(
   length = windows_bt.shape[1] - 1
   check_reach(layout, length)
   layout, weights = traced_layout(config, layout, weights, length)
-  mesh, axes = _rows_over(weights['embed'])
-  sharding = NamedSharding(mesh, PartitionSpec(axes))
+  mesh = _mesh_of(weights['embed'])
+  config, sharding = shared(config, mesh, length)
   inputs, targets = (
     jax.make_array_from_callback(part.shape, sharding, part.__getitem__)
     for part in (windows_bt[:, :-1], windows_bt[:, 1:])
   )
-  found = _compiled(config, layout, weights, inputs, targets)
+  found = compiled(config, layout, mesh, weights, inputs, targets)
   if not found.is_fully_addressable:
     replicated = NamedSharding(mesh, PartitionSpec())
     found = jax.jit(lambda x: x, out_shardings=replicated)(found)

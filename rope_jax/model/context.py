@@ -27,7 +27,7 @@ class Context:
       that training shows; None is q_pos_bt.
     slot_bt: where in a cache the tokens' keys and values go; a slot past the
       end is nowhere. None without a cache.
-    mesh: what attention='ring' shares rows over.
+    mesh: what attention is shared out over.
   """
 
   q_pos_bt: Array

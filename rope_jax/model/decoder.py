@@ -50,10 +50,13 @@ def _block(
   dtype = x_btd.dtype
   w = {k: v if 'norm' in k else v.astype(dtype) for k, v in weights.items()}
   y = rms_norm(x_btd, w['attention_norm'], config.norm_eps)
+  b, t, _ = y.shape
+  h = config.head_dim
   qkv = jnp.einsum('btd,dkgh->btkgh', y, w['wqkv'])
-  b, t, _, _, h = qkv.shape
-  q = qkv[:, :, :, :-2].reshape(b, t, config.heads, h)
-  k, v = qkv[:, :, :, -2], qkv[:, :, :, -1]
+  # Splits, since gradients of slices are padded and added.
+  q, k, v = jax.lax.split(qkv, (qkv.shape[3] - 2, 1, 1), axis=3)
+  q = q.reshape(b, t, config.heads, h)
+  k, v = k[:, :, :, 0], v[:, :, :, 0]
   if config.qk_norm:
     q = rms_norm(q, w['q_norm'], config.norm_eps)
     k = rms_norm(k, w['k_norm'], config.norm_eps)
@@ -83,7 +86,8 @@ def _block(
   x_btd = x_btd + jnp.einsum('btnh,nhd->btd', out, w['wo'])
   y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
   both = jnp.einsum('btd,dcm->btcm', y, w['w_gate_up'])
-  inner = jax.nn.silu(both[:, :, 0]) * both[:, :, 1]
+  gate, up = jax.lax.split(both, (1, 1), axis=2)
+  inner = (jax.nn.silu(gate) * up)[:, :, 0]
   return x_btd + jnp.einsum('btm,md->btd', inner, w['w_down']), cache
 
 
@@ -242,7 +246,7 @@ def losses(
     targets_bt: int32 ids.
     order_1t: int32, where in its row each token stands, for rows placed in
       another order (`attention.zigzag`); positions must be given then.
-    mesh: what attention='ring' shares rows over.
+    mesh: what attention is shared out over; None is one device.
 
   Returns:
     float32 [b, t].

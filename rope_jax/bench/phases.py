@@ -1,12 +1,9 @@
-"""Speed and error, measured: paired runs in one process, medians and ratios."""
+"""The suite `phases`: what exact phases cost, and how wrong others are."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
-import time
-from collections.abc import Callable, Mapping
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -14,60 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rope_jax.bench.timing import Say, Timing, clocked, paired, show
 from rope_jax.positions import _phases, rope
-
-Say = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-  """One way of doing a thing, beside the first way of its case.
-
-  Attributes:
-    case: what was done, with its shape.
-    way: how.
-    seconds: median of the runs.
-    ratio: median over the runs of this way's time over the first way's in the
-      same round.
-    low, high: the quartiles of that ratio.
-  """
-
-  case: str
-  way: str
-  seconds: float
-  ratio: float
-  low: float
-  high: float
-
-
-def paired(
-  case: str, ways: Mapping[str, Callable[[], Any]], rounds: int = 30
-) -> list[Timing]:
-  """Times several ways in turn, so that a drift of the machine hits all.
-
-  Args:
-    case: what they do.
-    ways: name to a call without arguments; the first is what ratios are to.
-    rounds: how often each is called, after a warm-up that compiles.
-
-  Returns:
-    A Timing for each way, in order.
-  """
-  for call in ways.values():
-    jax.block_until_ready(call())
-  taken: dict[str, list[float]] = {way: [] for way in ways}
-  for _ in range(rounds):
-    for way, call in ways.items():
-      start = time.perf_counter()
-      jax.block_until_ready(call())
-      taken[way].append(time.perf_counter() - start)
-  first = taken[next(iter(ways))]
-  found = []
-  for way, times in taken.items():
-    ratios = [a / b for a, b in zip(times, first, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    found.append(Timing(case, way, statistics.median(times), middle, low, high))
-  return found
 
 
 def _float32_phase(pos_bt: jax.Array, frequency_f: np.ndarray) -> jax.Array:
@@ -106,12 +51,12 @@ def phases(rounds: int = 30) -> list[Timing]:
   return [
     *paired(
       'cos and sin, 8192 x 64',
-      {w: lambda f=f: f(pos_bt) for w, f in tables.items()},
+      {w: clocked(lambda f=f: f(pos_bt)) for w, f in tables.items()},
       rounds,
     ),
     *paired(
       'rotation, 8192 x 8 x 128',
-      {w: lambda f=f: f(x_btnh, pos_bt) for w, f in rotations.items()},
+      {w: clocked(lambda f=f: f(x_btnh, pos_bt)) for w, f in rotations.items()},
       rounds,
     ),
   ]
@@ -157,7 +102,7 @@ def _reduced(positions: np.ndarray, frequency_f: np.ndarray) -> np.ndarray:
     )
 
 
-def run_phases(say: Say) -> list[dict[str, Any]]:
+def run(say: Say) -> list[dict[str, Any]]:
   """The suite 'phases': prints its tables, returns its rows."""
   say('largest phase error, radians')
   say(f'{"below position":>16} {"float32 product":>16} {"exact":>10}')
@@ -170,18 +115,3 @@ def run_phases(say: Say) -> list[dict[str, Any]]:
   timings = phases()
   show(timings, say)
   return rows + [dataclasses.asdict(t) for t in timings]
-
-
-def show(timings: list[Timing], say: Say) -> None:
-  """Prints timings as a table."""
-  say(f'{"case":<28} {"way":<18} {"median ms":>10} {"ratio":>7}  quartiles')
-  for t in timings:
-    say(
-      f'{t.case:<28} {t.way:<18} {1e3 * t.seconds:>10.3f} {t.ratio:>7.2f}  '
-      f'{t.low:.2f} to {t.high:.2f}'
-    )
-
-
-SUITES: dict[str, Callable[[Say], list[dict[str, Any]]]] = {
-  'phases': run_phases
-}

@@ -1,11 +1,15 @@
-"""Compiles attention for a TPU and prints memory; run by tpu_compile_test.py.
+"""Scratch memory of attention compiled for a TPU or GPU that is not there.
 
-TARGET DTYPE NAME:LENGTH...: one JSON line, of scratch bytes of each program
-(values and all gradients of one row of four heads, causal).
+Of values and all gradients of one row of four heads of 64, causal; in a process
+of its own, since a process compiles for one target.
 """
 
+from __future__ import annotations
+
 import json
+import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,14 +39,14 @@ SPECS = {
 }  # fmt: skip
 
 
-def arrays(target, tree):
+def _arrays(target, tree):
   here = SingleDeviceSharding(compile_for.devices(target)[0])
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), tree
   )
 
 
-def ours(target, dtype, name, length):
+def _ours(target, dtype, name, length):
   method = positions.build(SPECS.get(name, {'name': name}))
   params = jax.eval_shape(
     lambda: method.init(
@@ -58,11 +62,11 @@ def ours(target, dtype, name, length):
     )
     return (out.astype(jnp.float32) * d).sum()
 
-  given = arrays(target, (params, x, x, x, x, row))
+  given = _arrays(target, (params, x, x, x, x, row))
   return jax.jit(jax.grad(loss, (0, 1, 2, 3))).lower(*given)
 
 
-def library(target, dtype, length):
+def _library(target, dtype, length):
   """The flash kernel that comes with JAX, which knows no such bias."""
   from jax.experimental.pallas.ops.tpu import flash_attention
 
@@ -74,26 +78,58 @@ def library(target, dtype, length):
     )
     return (out.astype(jnp.float32) * d).sum()
 
-  given = arrays(target, (x, x, x, x))
+  given = _arrays(target, (x, x, x, x))
   return jax.jit(jax.grad(loss, (0, 1, 2))).lower(*given)
 
 
-def scratch(target, dtype, name, length):
+def _scratch(target, dtype, name, length):
   """Scratch bytes of a device; `name` is a method, or 'library'."""
   if name == 'library':
-    lowered = library(target, dtype, length)
+    lowered = _library(target, dtype, length)
   else:
-    lowered = ours(target, dtype, name, length)
+    lowered = _ours(target, dtype, name, length)
   kernels = lowered.as_text().count('tpu_custom_call')
-  used = lowered.compile().memory_analysis().temp_size_in_bytes
-  return {'kernels': kernels, 'bytes': used}
+  used = lowered.compile().memory_analysis()
+  assert used is not None
+  return {'kernels': kernels, 'bytes': used.temp_size_in_bytes}
 
 
-if __name__ == '__main__':
+def measured(target: str, dtype: str, *wanted: str) -> dict[str, Any]:
+  """Compiles in another process.
+
+  Args:
+    target: as in `compile_for.devices`, such as 'tpu-v5e-4'.
+    dtype: of the arrays.
+    *wanted: NAME:LENGTH each, with a method's name, one of `SPECS`, or
+      'library' for the flash kernel that comes with JAX.
+
+  Returns:
+    By what was wanted: 'bytes' of scratch memory of a device, and 'kernels', of
+    our or the library's making, in the program.
+
+  Raises:
+    RuntimeError: it does not compile; with the end of what was said.
+  """
+  done = subprocess.run(
+    [sys.executable, '-m', 'rope_jax.bench.scratch', target, dtype, *wanted],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if done.returncode:
+    raise RuntimeError(f'{target}: {done.stderr[-3000:]}')
+  return json.loads(done.stdout)
+
+
+def main(target: str, dtype: str, *wanted: str) -> None:
+  """Prints one line of JSON."""
   jax.config.update('jax_platforms', 'cpu')
-  target, dtype, *wanted = sys.argv[1:]
   found = {}
   for one in wanted:
     name, length = one.split(':')
-    found[one] = scratch(target, jnp.dtype(dtype), name, int(length))
+    found[one] = _scratch(target, jnp.dtype(dtype), name, int(length))
   print(json.dumps(found))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Attention over a mesh: each device works on its rows, heads and tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from rope_jax.attention.inputs import Inputs
+from rope_jax.positions.base import Params
+
+SEQ = 'seq'  # The axis that shares out the tokens of a row.
+
+
+def shared(
+  run: Callable[[Params, Inputs], jax.Array],
+  params: Params,
+  inputs: Inputs,
+  mesh: Mesh | None,
+  tokens: str | None = None,
+) -> jax.Array:
+  """`run(params, inputs)` by each device for its share: [b, n, t, h].
+
+  Rows of the batch are split over 'data' and 'fsdp' and key heads over
+  'tensor', where the mesh has these axes and they divide. Without this, loops
+  and kernels inside a jitted program are run for everything on every device.
+
+  Args:
+    run: works on any rows and heads.
+    params: the method's parameters, the same on every device.
+    inputs: whole arrays.
+    mesh: None is one device.
+    tokens: the axis that splits queries and keys; None leaves them whole.
+  """
+  if mesh is None:
+    return run(params, inputs)
+  b, groups, keys, _ = inputs.v_bksh.shape
+  sizes = dict(mesh.shape)
+  rows = tuple(a for a in ('data', 'fsdp') if sizes.get(a, 1) > 1)
+  rows = rows if b % math.prod(sizes[a] for a in rows) == 0 else ()
+  tensor = sizes.get('tensor', 1)
+  heads = 'tensor' if tensor > 1 and groups % tensor == 0 else None
+  if not rows and heads is None and tokens is None:
+    return run(params, inputs)
+
+  def spec(x):
+    if x.ndim == 4:
+      return P(rows, heads, tokens)
+    if x.ndim == 1:
+      return P(heads)
+    first = rows if x.shape[0] == b and b > 1 else None
+    return P(first, tokens if x.shape[1] == keys and keys > 1 else None)
+
+  whole = jax.tree.map(jnp.asarray, inputs)
+  return jax.shard_map(
+    run,
+    mesh=mesh,
+    in_specs=(P(), jax.tree.map(spec, whole)),
+    out_specs=P(rows, heads, tokens),
+    check_vma=False,
+  )(params, whole)

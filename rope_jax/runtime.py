@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import glob
 import os
 import pathlib
@@ -27,7 +28,7 @@ def setup(config: Any = None) -> None:
   """Prepares JAX for a run; entry points call it first, imports never do.
 
   Quiets the plug-ins, keeps compiled programs on disk, makes each CPU core a
-  device, and joins the other processes of a distributed run.
+  device that keeps its memory, and joins the other processes of a run.
 
   Args:
     config: a whole configuration, for its `distributed` section; None is one
@@ -41,6 +42,7 @@ def setup(config: Any = None) -> None:
     check_distributed(config.distributed)
   use_cpu_alone()
   use_cpu_cores()
+  keep_memory()
   keep_programs()
   if config is not None:
     join(config.distributed)
@@ -67,6 +69,24 @@ def use_cpu_cores() -> None:
   if not chosen and sys.platform.startswith('linux'):
     with contextlib.suppress(RuntimeError):  # Too late: a backend is up.
       jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+
+
+def keep_memory() -> None:
+  """Has a CPU process keep the memory of large arrays for the next ones.
+
+  By default glibc gives it back to the system whenever it is freed, and XLA
+  frees all scratch memory after every call: a training step then spends a sixth
+  of its time on pages that are handed out anew. Does nothing where arrays are
+  elsewhere, or under another C library.
+  """
+  chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+  mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+  if chosen != 'cpu' or mallopt is None or not sys.platform.startswith('linux'):
+    return
+  # From malloc.h: one arena, nothing by mmap, nothing given back, and 64 MB
+  # taken at a time.
+  for option, value in ((-8, 1), (-4, 0), (-1, 2**31 - 1), (-2, 2**26)):
+    mallopt(option, value)
 
 
 def keep_programs() -> None:

@@ -98,7 +98,7 @@ def test_our_jobs_make_what_they_say():
       {'job': 'attention_memory', 'heads': 8, 'tokens': 24, 'bias': 't5'}
     )
     shape = {**train.SHAPE, 'layers': 1, 'width': 16, 'mlp_dim': 24}
-    shape.update(rows=8, tokens=16)
+    shape.update(rows=8, tokens=192)
     training = ours.run({'job': 'training', **shape})
     kinds = ours.run({'job': 'kinds', **shape})['kinds']
   assert len(found['none']['check']) == 4  # Output, and d_q, d_k, d_v.

@@ -81,7 +81,7 @@ def _memory(say: Say, lengths: tuple[int, int] = (16_384, 32_768)):
   for tokens in lengths:
     say(f'memory with a T5 bias at {tokens:,} tokens ...')
     job = {'job': 'attention_memory', 'heads': 4, 'tokens': tokens}
-    with Worker('ours') as ours:
+    with Worker('ours', 'frees') as ours:
       taken.append(ours.run({**job, 'bias': 't5'})['bytes'])
   short, long = lengths
   return [

@@ -35,13 +35,13 @@ class Worker:
 
   A job is a mapping with a key 'job', the name of a function of `ours.py` or
   `peers.py`, and its arguments. What it builds is kept, so that a second call
-  only runs it.
+  only runs it. Settings are flags of that side's `setup`.
   """
 
-  def __init__(self, side: str):
+  def __init__(self, side: str, *setting: str):
     self._errors = tempfile.TemporaryFile('w+')  # noqa: SIM115
     self._process = subprocess.Popen(
-      [sys.executable, '-m', 'rope_jax.bench.worker', side],
+      [sys.executable, '-m', 'rope_jax.bench.worker', side, *setting],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=self._errors,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rope_jax.bench.timing import Say, Timing, clocked, paired, show
-from rope_jax.positions import _phases, rope
+from rope_jax.positions import _phases, _turn, rope
 
 
 def _float32_phase(pos_bt: jax.Array, frequency_f: np.ndarray) -> jax.Array:
@@ -33,15 +33,13 @@ def phases(rounds: int = 30) -> list[Timing]:
 
   def table(phase):
     def run(pos_bt):
-      angle = phase(pos_bt, frequency_f)
-      return jnp.cos(angle), jnp.sin(angle)
+      return _turn.waves(phase(pos_bt, frequency_f))
 
     return jax.jit(run)
 
   def turned(phase):
     def run(x_btnh, pos_bt):
-      cos, sin = table(phase)(pos_bt)
-      return rope.turn(x_btnh, cos, sin, 'half', 128)
+      return _turn.turn(x_btnh, table(phase)(pos_bt), 'half', 128)
 
     return jax.jit(run)
 

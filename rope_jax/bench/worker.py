@@ -9,12 +9,12 @@ import sys
 import time
 
 
-def main(side: str) -> None:
+def main(side: str, *setting: str) -> None:
   """Does jobs of `ours.py` or `peers.py` until stdin ends."""
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # What libraries print is not an answer.
   jobs = importlib.import_module(f'rope_jax.bench.{side}')
-  jobs.setup()
+  jobs.setup(**dict.fromkeys(setting, True))
   built = {}
   for line in sys.stdin:
     job, answer = json.loads(line), {}
@@ -33,4 +33,4 @@ def main(side: str) -> None:
 
 
 if __name__ == '__main__':
-  main(sys.argv[1])
+  main(*sys.argv[1:])

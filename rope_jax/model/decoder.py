@@ -14,6 +14,7 @@ from rope_jax.attention import attend
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.context import Context, whole
 from rope_jax.model.loss import projected_nll, to_logits
+from rope_jax.model.project import project
 from rope_jax.model.weights import Weights, home, position_params
 from rope_jax.positions import Layout, Position, parts
 
@@ -52,7 +53,7 @@ def _block(
   y = rms_norm(x_btd, w['attention_norm'], config.norm_eps)
   b, t, _ = y.shape
   h = config.head_dim
-  qkv = jnp.einsum('btd,dkgh->btkgh', y, w['wqkv'])
+  qkv = project(y, w['wqkv'])
   # Splits, since gradients of slices are padded and added.
   q, k, v = jax.lax.split(qkv, (qkv.shape[3] - 2, 1, 1), axis=3)
   q = q.reshape(b, t, config.heads, h)
@@ -83,12 +84,14 @@ def _block(
     how=config.attention,
     mesh=context.mesh,
   )
-  x_btd = x_btd + jnp.einsum('btnh,nhd->btd', out, w['wo'])
+  x_btd = x_btd + project(
+    out.reshape(b, t, -1), w['wo'].reshape(-1, y.shape[-1])
+  )
   y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
-  both = jnp.einsum('btd,dcm->btcm', y, w['w_gate_up'])
+  both = project(y, w['w_gate_up'])
   gate, up = jax.lax.split(both, (1, 1), axis=2)
   inner = (jax.nn.silu(gate) * up)[:, :, 0]
-  return x_btd + jnp.einsum('btm,md->btd', inner, w['w_down']), cache
+  return x_btd + project(inner, w['w_down']), cache
 
 
 def _rematted(function: Callable, remat: str) -> Callable:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import _phases, base, rope
+from rope_jax.positions import _phases, _turn, base, rope
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +19,7 @@ class Traced(base.Position):
 
   Args:
     pairing: as of `Rope`.
-    width: coordinates that pairs are formed in, see `rope.turn`.
+    width: coordinates that pairs are formed in, see `_turn.turn`.
     slot: which slot of the layout this serves; tells equal ones apart.
   """
 
@@ -34,9 +33,8 @@ class Traced(base.Position):
   def rotate(self, params, q_btnh, k_bskh, places):
     def turned(x_btnh, pos_bt):
       phase_btf = _phases.phase_of_words(pos_bt, *params['words'])
-      cos = jnp.cos(phase_btf) * params['amplitude']
-      sin = jnp.sin(phase_btf) * params['amplitude']
-      return rope.turn(x_btnh, cos, sin, self.pairing, self.width)
+      found = _turn.waves(phase_btf, params['amplitude'])
+      return _turn.turn(x_btnh, found, self.pairing, self.width)
 
     return turned(q_btnh, places.q_pos_bt), turned(k_bskh, places.k_pos_bs)
 

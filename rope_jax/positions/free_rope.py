@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import _phases, base, rope
+from rope_jax.positions import _phases, _turn, base, rope
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class FreeRope(base.Position):
         phase = _phases.traced_phase(pos_bt, params['frequency'], by)
       else:
         phase = _phases.phase(pos_bt, frequency_f / by)
-      cos, sin = jnp.cos(phase) * amplitude, jnp.sin(phase) * amplitude
-      return rope.turn(x_btnh, cos, sin, self.pairing, head_dim)
+      found = _turn.waves(phase, amplitude)
+      return _turn.turn(x_btnh, found, self.pairing, head_dim)
 
     return turned(q_btnh, places.q_pos_bt), turned(k_bskh, places.k_pos_bs)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import _phases, base
+from rope_jax.positions import _phases, _turn, base
 
 PAIRINGS = ('half', 'interleaved')
 PARTIALS = ('leading', 'proportional')
@@ -143,7 +143,7 @@ class Rope(base.Position):
   def spectral(self) -> bool:
     """Whether a token turns by `frequencies` at its context length alone."""
     kind = type(self)
-    return kind.rotate is Rope.rotate and kind._turn is Rope._turn
+    return kind.rotate is Rope.rotate and kind._waves is Rope._waves
 
   def _phase(
     self, pos_bt: base.Array, length_bt: base.Array, head_dim: int, by: float
@@ -158,65 +158,28 @@ class Rope(base.Position):
     pos_bt1 = jnp.asarray(pos_bt)[:, :, None].astype(jnp.float32)
     return phase_btf + pos_bt1 * (drift_btf[:, :, :pairs] / by)
 
-  def _turn(
-    self,
-    x_btnh: jax.Array,
-    pos_bt: base.Array,
-    length_bt: base.Array,
-    by: float,
-  ) -> jax.Array:
-    head_dim = x_btnh.shape[-1]
-    rotary_dim = self.rotary_dim(head_dim)
-    _, amplitude = self._scaled(rotary_dim, None)
+  def _waves(
+    self, pos_bt: base.Array, length_bt: base.Array, head_dim: int, by: float
+  ) -> _turn.Waves:
+    _, amplitude = self._scaled(self.rotary_dim(head_dim), None)
     phase_btf = self._phase(pos_bt, length_bt, head_dim, by)
-    cos, sin = jnp.cos(phase_btf), jnp.sin(phase_btf)
     gain_bt1 = self.gain(length_bt)
-    if amplitude != 1.0 or gain_bt1 is not None:
-      grown = amplitude if gain_bt1 is None else amplitude * gain_bt1
-      cos, sin = cos * grown, sin * grown
-    return turn(x_btnh, cos, sin, self.pairing, rotary_dim)
+    grown = amplitude if gain_bt1 is None else amplitude * gain_bt1
+    return _turn.waves(phase_btf, grown)
 
   def rotate(self, params, q_btnh, k_bskh, places):
     del params
-    by = places.divisor
+    head_dim, by = q_btnh.shape[-1], places.divisor
+    rotary_dim = self.rotary_dim(head_dim)
+    q_at = places.q_pos_bt, places.q_length_bt
+    k_at = places.k_pos_bs, places.k_length_bs
+    q_waves = k_waves = self._waves(*q_at, head_dim, by)
+    if k_at[0] is not q_at[0] or k_at[1] is not q_at[1]:
+      k_waves = self._waves(*k_at, head_dim, by)
     return (
-      self._turn(q_btnh, places.q_pos_bt, places.q_length_bt, by),
-      self._turn(k_bskh, places.k_pos_bs, places.k_length_bs, by),
+      _turn.turn(q_btnh, q_waves, self.pairing, rotary_dim),
+      _turn.turn(k_bskh, k_waves, self.pairing, rotary_dim),
     )
-
-
-def turn(
-  x_btnh: jax.Array,
-  cos_btf: jax.Array,
-  sin_btf: jax.Array,
-  pairing: str,
-  width: int,
-) -> jax.Array:
-  """Rotates the first f pairs of each head; the rest passes through.
-
-  Args:
-    x_btnh: any float type; computed in float32 and returned in its own.
-    cos_btf: float32 cosines of each pair's angle (times an amplitude).
-    sin_btf: float32 sines.
-    pairing: 'half' or 'interleaved', see `Rope`.
-    width: leading coordinates that pairs are formed in, >= 2f: with 'half' the
-      partner of coordinate k is k + width / 2.
-  """
-  x = x_btnh.astype(jnp.float32)
-  pairs, half = cos_btf.shape[-1], width // 2
-  cos, sin = cos_btf[:, :, None, :], sin_btf[:, :, None, :]
-  if pairing == 'half':
-    first, second = x[..., :pairs], x[..., half : half + pairs]
-  else:
-    first, second = x[..., 0 : 2 * pairs : 2], x[..., 1 : 2 * pairs : 2]
-  turned = (first * cos - second * sin, second * cos + first * sin)
-  if pairing == 'half':
-    parts = [turned[0], x[..., pairs:half], turned[1], x[..., half + pairs :]]
-  else:
-    together = jnp.stack(turned, axis=-1).reshape(*x.shape[:-1], 2 * pairs)
-    parts = [together, x[..., 2 * pairs :]]
-  parts = [part for part in parts if part.shape[-1]]
-  return jnp.concatenate(parts, axis=-1).astype(x_btnh.dtype)
 
 
 def by_spectrum(position: base.Position) -> bool:

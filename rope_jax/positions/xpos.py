@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import _phases, base, rope
+from rope_jax.positions import _phases, _turn, base, rope
 
 # Exponents of e that queries and keys may have: far from float32's 88, even
 # where a query meets a key that comes after it, which the mask then removes.
@@ -95,8 +95,7 @@ class Xpos(rope.Rope):
 
     def turned(x, pos):
       phase, x = _phases.phase(pos, frequency_f), x.astype(jnp.float32)
-      cos, sin = jnp.cos(phase), jnp.sin(phase)
-      return rope.turn(x, cos, sin, self.pairing, rotary_dim)
+      return _turn.turn(x, _turn.waves(phase), self.pairing, rotary_dim)
 
     def scores(q, k, q_pos_bt):
       """Of queries that lie close together: float32 [b, n, t, s]."""

@@ -225,8 +225,8 @@ def test_blockwise_equals_naive_in_values_and_gradients(method):
   'name',
   ['deberta', 'fire', 'half_rope+alibi', 'self_extend', 'shaw', 'ssmax', 't5'],
 )
-@pytest.mark.parametrize('by_head', [True, False])
-def test_blockwise_equals_naive_in_packed_rows_with_gaps(name, by_head):
+@pytest.mark.parametrize('heads', [1, None])
+def test_blockwise_equals_naive_in_packed_rows_with_gaps(name, heads):
   """Two documents a row, positions with gaps, a window, blocks that differ."""
   x, _ = tokens(t=30, b=2)
   rng = np.random.default_rng(5)
@@ -235,7 +235,7 @@ def test_blockwise_equals_naive_in_packed_rows_with_gaps(name, by_head):
   pos = np.cumsum(gaps, axis=1).astype(np.int32)
   pos = pos - np.where(segment, pos[[0, 1], [11, 19]][:, None], 0)
   mask = attention.Mask(q_segment_bt=segment, k_segment_bs=segment, window=13)
-  schedule = blocks.Schedule(q_block=8, k_block=12, by_head=by_head, multiple=4)
+  schedule = blocks.Schedule(q_block=8, k_block=12, heads=heads, multiple=4)
   check_blockwise(build(name), x, pos.astype(np.int32), schedule, mask=mask)
 
 

@@ -324,6 +324,26 @@ def test_sharded_over_devices_equals_one_device(model, tmp_path):
   )
 
 
+def test_tokens_shared_out_over_devices_equal_one_device(model):
+  """Over 'seq' where it divides a window in two chunks a device, else not."""
+  auto = jax.sharding.AxisType.Auto
+  mesh = jax.make_mesh((2, 4), ('data', 'seq'), axis_types=(auto, auto))
+  _, weights = split(model)
+  spread = jax.device_put(
+    weights, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )
+  for length, ring in ((16, True), (12, False)):
+    config, sharding = nll.shared(SHAPE, mesh, length)
+    assert (config.attention == 'ring') == (sharding.spec[1] == 'seq') == ring
+    windows = _tokens(2, length + 1).astype(np.int32)
+    np.testing.assert_allclose(
+      nll.windows_nll(SHAPE, (ROPE,), spread, windows),
+      nll.windows_nll(SHAPE, (ROPE,), weights, windows),
+      rtol=1e-5,
+      atol=1e-5,
+    )
+
+
 def test_variant_names_are_safe_file_names(tmp_path):
   store = evaluate.Store(tmp_path)
   cell = evaluate.Cell(

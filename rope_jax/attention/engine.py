@@ -13,10 +13,11 @@ from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule
 from rope_jax.positions.base import Params, Position
 
-# Tiles that a core's cache holds, a head at a time; or few large products over
-# all heads at once.
-CPU = Schedule(q_block=128, k_block=128, by_head=True, multiple=8)
-WIDE = Schedule(q_block=512, k_block=1024, by_head=False, multiple=128)
+# Tiles that a core's cache holds, a head or two at a time; or few large
+# products over all heads at once.
+SHORT = Schedule(q_block=128, k_block=128, heads=2, multiple=8)
+LONG = Schedule(q_block=256, k_block=256, heads=1, multiple=8)
+WIDE = Schedule(q_block=512, k_block=1024, heads=None, multiple=128)
 
 
 def forward(
@@ -30,15 +31,19 @@ def forward(
   the program is compiled for."""
   if schedule is not None:
     return blocks.forward(position, rule, schedule, params, inputs)
-  ways = _ways(position, rule, blocks.forward, tpu.forward)
+  ways = _ways(position, rule, inputs, blocks.forward, tpu.forward)
   return jax.lax.platform_dependent(params, inputs, **ways)
 
 
-def _ways(position: Position, rule: Rule, tiled: Any, kernel: Any) -> Any:
+def _ways(
+  position: Position, rule: Rule, inputs: Inputs, tiled: Any, kernel: Any
+) -> Any:
   """What to run on each platform."""
+  # Large tiles for long rows; short ones would lose much under the diagonal.
+  cpu = LONG if min(inputs.counts) >= 8 * LONG.q_block else SHORT
   ways = {
     name: functools.partial(tiled, position, rule, schedule)
-    for name, schedule in (('cpu', CPU), ('default', WIDE))
+    for name, schedule in (('cpu', cpu), ('default', WIDE))
   }
   if tpu.why_not(position) is None:
     ways['tpu'] = functools.partial(kernel, position, rule)
@@ -59,7 +64,7 @@ def gradients(
   more = (lse_bnt, out_bnth, d_out_bnth)
   if schedule is not None:
     return blocks.gradients(position, rule, schedule, params, inputs, *more)
-  ways = _ways(position, rule, blocks.gradients, tpu.gradients)
+  ways = _ways(position, rule, inputs, blocks.gradients, tpu.gradients)
   return jax.lax.platform_dependent(params, inputs, *more, **ways)
 
 

@@ -49,9 +49,13 @@ class Inputs:
     """Those of `size` keys from `start` on."""
     return self._cut(start, size, 'k')
 
-  def tile(self) -> Inputs:
-    """The same as a tile, whose keys and values are [b, k, h, s]: the order in
-    which products and their derivatives are fastest."""
+  def tile(self, *, values: bool = True) -> Inputs:
+    """The same as a tile, whose keys are [b, k, h, s]: the order in which
+    products and their derivatives are fastest.
+
+    Args:
+      values: whether values are too, as their derivatives want them.
+    """
 
     def pair(x):
       return None if x is None else (x[0], jnp.swapaxes(x[1], 2, 3))
@@ -60,7 +64,7 @@ class Inputs:
       self,
       turned=tuple(pair(x) for x in self.turned),
       plain=pair(self.plain),
-      v_bksh=jnp.swapaxes(self.v_bksh, 2, 3),
+      v_bksh=jnp.swapaxes(self.v_bksh, 2, 3) if values else self.v_bksh,
     )
 
   def _cut(self, start, size, side) -> Inputs:
@@ -129,14 +133,20 @@ class Inputs:
       tokens=named(self.tokens),
     )
 
-  def unit(self, at: Any) -> Inputs:
-    """One row's one key head with its query heads; `at` counts rows x heads."""
+  def unit(self, at: Any, size: int = 1) -> Inputs:
+    """Some of one row's key heads, with their query heads.
+
+    Args:
+      at: which of rows x key heads / size, may be traced.
+      size: key heads, a divisor of their number.
+    """
     b, groups = self.v_bksh.shape[:2]
-    row, group = at // groups, at % groups
+    pieces = groups // size
+    row, piece = at // pieces, at % pieces
 
     def deep(x):
-      heads = x.shape[1] // groups
-      x = x.reshape(b * groups, heads, *x.shape[2:])
+      heads = x.shape[1] // pieces
+      x = x.reshape(b * pieces, heads, *x.shape[2:])
       return jax.lax.dynamic_index_in_dim(x, at, keepdims=True)
 
     def flat(_, x):
@@ -146,8 +156,8 @@ class Inputs:
 
     made = self.map_side('q', flat, deep).map_side('k', flat, deep)
     heads = jnp.asarray(self.places.heads)
-    size = heads.shape[0] // groups
-    heads = jax.lax.dynamic_slice_in_dim(heads, group * size, size)
+    count = heads.shape[0] // pieces
+    heads = jax.lax.dynamic_slice_in_dim(heads, piece * count, count)
     return dataclasses.replace(
       made,
       places=dataclasses.replace(made.places, heads=heads),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from rope_jax.attention.inputs import Inputs
 from rope_jax.positions import Compose, parts
+from rope_jax.positions._curve import Curve
 from rope_jax.positions.base import Params, Places, Position, overrides
 
 _ROWS = 16  # Rows that are cut out of the numbers by distance one by one.
@@ -27,7 +28,8 @@ def bias(
 
   In a tile of a larger whole, a bias that reads the distance alone is found for
   each of its t + s - 1 distances and laid out along diagonals, if the tile's
-  positions count up by one; positions that do not are found pair by pair.
+  positions count up by one; positions that do not are found pair by pair, as
+  are curves that are light.
   """
   each = params if isinstance(position, Compose) and params else None
   total: Any = None
@@ -44,9 +46,11 @@ def bias(
       )
       found = _float32(part.bias(own, q, k, places))
     else:
-      groups, head_dim = tile.v_bksh.shape[1:3]  # Of a tile: [b, k, h, s].
+      groups, head_dim = tile.turned[0][1].shape[1:3]  # [b, k, h, s].
       t, s = places.q_pos_bt.shape[1], places.k_pos_bs.shape[1]
-      if in_blocks and part.reads == 'distance' and min(t, s) > 1:
+      light = isinstance(part, Curve) and part.light
+      steady = in_blocks and part.reads == 'distance' and min(t, s) > 1
+      if steady and not light:
         found = _steady(part, (groups, head_dim), own, places)
       else:
         found = _by_pair(part, (groups, head_dim), own, places)

@@ -15,6 +15,7 @@ from rope_jax.model.config import ModelConfig
 from rope_jax.model.context import Context, whole
 from rope_jax.model.loss import projected_nll, to_logits
 from rope_jax.model.project import project
+from rope_jax.model.swiglu import swiglu
 from rope_jax.model.weights import Weights, home, position_params
 from rope_jax.positions import Layout, Position, parts
 
@@ -88,9 +89,7 @@ def _block(
     out.reshape(b, t, -1), w['wo'].reshape(-1, y.shape[-1])
   )
   y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
-  both = project(y, w['w_gate_up'])
-  gate, up = jax.lax.split(both, (1, 1), axis=2)
-  inner = (jax.nn.silu(gate) * up)[:, :, 0]
+  inner = swiglu(project(y, w['w_gate_up']))
   return x_btd + project(inner, w['w_down']), cache
 
 

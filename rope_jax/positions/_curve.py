@@ -23,9 +23,14 @@ class Curve(base.Position):
   elementwise, in operations that an accelerator's kernel language has (no
   gather, no sort, no table), and all that it reads of the method's parameters
   is in c_h.
+
+  Class attributes:
+    light: whether the curve is so few operations that a tile has it for every
+      pair sooner than once for each distance.
   """
 
   reads: ClassVar[str] = 'distance'
+  light: ClassVar[bool] = False
 
   def coefficients(
     self, params: base.Params, heads: base.Array, total: int, head_dim: int

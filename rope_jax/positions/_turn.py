@@ -50,7 +50,9 @@ def turn(
   # give each its partner. Slices joined again take XLA for CPUs twice as long,
   # and their gradients are padded and added.
   axis = -2 if pairing == 'half' else -1
-  sign = np.expand_dims(np.float32([-1, 1]), -1 if pairing == 'half' else 0)
+  sign = np.expand_dims(
+    np.array([-1, 1], np.float32), -1 if pairing == 'half' else 0
+  )
   sign = sign[None, None, None]
   whole = 2 * count == x_btnh.shape[-1]
   head, rest = (x_btnh, None) if whole else jax.lax.split(

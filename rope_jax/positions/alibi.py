@@ -1,6 +1,7 @@
 """ALiBi: a penalty on the score that grows linearly with the distance."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +47,8 @@ class Alibi(_curve.Curve):
     -m_h (i - j) in exact arithmetic but which grows with j and loses the
     scores' low bits; here the distance is an int32 and the bias float32.
   """
+
+  light: ClassVar[bool] = True
 
   def coefficients(self, params, heads, total, head_dim):
     del params, head_dim

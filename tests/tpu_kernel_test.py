@@ -35,7 +35,7 @@ SPECS = {
 }  # fmt: skip
 
 
-def case(method, mask, dtype=jnp.float32, rows=2):
+def case(method, mask, dtype=jnp.float32, rows=2, params=None):
   """Inputs of two rows with gaps between positions, and the rest."""
   rng = np.random.default_rng(0)
   q, k, v, d = (
@@ -47,10 +47,9 @@ def case(method, mask, dtype=jnp.float32, rows=2):
   length = context_length(pos, mask.k_segment_bs)
   places = Places(pos, pos, length, length, np.arange(N, dtype=np.int32), N)
   rule, tokens = mask.split(T, T)
-  params = jax.tree.map(
-    lambda x: 2 * x,
-    method.init(jax.random.key(1), heads=N, head_dim=H, model_dim=32),
-  )
+  if params is None:
+    drawn = method.init(jax.random.key(1), heads=N, head_dim=H, model_dim=32)
+    params = jax.tree.map(lambda x: 2 * x, drawn)
   inputs = prepare(method, params, q, k, v, places, places, tokens)
   return rule, params, inputs, jnp.swapaxes(d, 1, 2)
 
@@ -111,6 +110,15 @@ ORDER = np.random.default_rng(4).permutation(T).astype(np.int32)[None]
 )
 def test_under_every_mask(mask):
   check(positions.build(SPECS['t5']), mask)
+
+
+def test_large_biases_of_padding_are_no_nan():
+  check(
+    positions.build({'name': 't5', 'bidirectional': True}),
+    Mask(causal=False),
+    atol=1e-3,
+    params={'table': np.full((32, N), 50.0, np.float32)},
+  )
 
 
 def test_bfloat16():

@@ -16,6 +16,7 @@ from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
 from rope_jax.attention.shares import shared
 from rope_jax.positions.base import Params, Places, Position
+from rope_jax.varying import uniform
 
 Array = jax.Array | np.ndarray
 
@@ -91,6 +92,8 @@ def attend(
     ValueError: shapes or dtypes that do not fit, a `how` that there is not, or
       one that this method, mask or mesh does not allow; says why.
 
+  Differentiable once, in reverse: 'naive' alone also forward and twice.
+
   Example:
     >>> from rope_jax import positions
     >>> rope = positions.build({'name': 'rope', 'theta': 1e4})
@@ -103,9 +106,25 @@ def attend(
   """
   _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs)
   mask = Mask() if mask is None else mask
+  mask.check(q_btnh.shape[0], q_btnh.shape[1], k_bskh.shape[1])
+  if mesh is not None and not isinstance(mesh, Mesh):
+    raise ValueError(f'attend: mesh={mesh!r} must be a jax.sharding.Mesh.')
   how = _chosen(how, position, mask, schedule, q_btnh, k_bskh.shape[1])
   if (q_true_bt is None) != (k_true_bs is None):
     raise ValueError('attend: q_true_bt and k_true_bs go together; give both.')
+  for name, x, count in (
+    ('q_true_bt', q_true_bt, q_btnh.shape[1]),
+    ('k_true_bs', k_true_bs, k_bskh.shape[1]),
+    ('q_length_bt', q_length_bt, q_btnh.shape[1]),
+    ('k_length_bs', k_length_bs, k_bskh.shape[1]),
+  ):
+    wide = (q_btnh.shape[0], count)
+    fits = (wide,) if 'true' in name else (wide, (wide[0], 1), (1, 1))
+    if x is not None and np.shape(x) not in fits:
+      raise ValueError(
+        f'attend: {name} is {np.shape(x)}; it must be '
+        f'{" or ".join(str(shape) for shape in fits)}.'
+      )
   q_true_bt = q_pos_bt if q_true_bt is None else q_true_bt
   k_true_bs = k_pos_bs if k_true_bs is None else k_true_bs
   queries, keys, count = q_btnh.shape[1], k_bskh.shape[1], q_btnh.shape[2]
@@ -116,10 +135,17 @@ def attend(
         f'attend: {count} query heads of total_heads={total_heads}; give '
         'heads, which of them these are.'
       )
-  elif total_heads is None or heads.shape != (count,):
+  elif (
+    total_heads is None
+    or np.shape(heads) != (count,)
+    or (isinstance(heads, np.ndarray) and not heads.min() >= 0)
+    or (isinstance(heads, np.ndarray) and not heads.max() < total_heads)
+  ):
+    told = heads if isinstance(heads, np.ndarray) else np.shape(heads)
     raise ValueError(
-      f'attend: heads {heads.shape} and total_heads={total_heads} for {count} '
-      'query heads; heads must be [n], and total_heads says out of how many.'
+      f'attend: heads {told} and total_heads={total_heads} for {count} query '
+      'heads; heads must be [n], each below total_heads, which says out of how '
+      'many.'
     )
   if q_length_bt is None or k_length_bs is None:
     length_bs = context_length(k_true_bs, mask.k_segment_bs, mask.k_count_b)
@@ -144,6 +170,8 @@ def attend(
   inputs = prepare(
     position, params, q_btnh, k_bskh, v_bskh, places, real, tokens
   )
+  if how != 'naive':
+    params, inputs = uniform((params, inputs))
   if how == 'ring':
     mesh = ring.check(mesh, queries, keys)
     balanced = mask.causal and mask.q_order_bt is None
@@ -166,6 +194,11 @@ def _chosen(how, position, mask, schedule, q_btnh, keys) -> str:
     raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
   if how == 'fused':
     fused.check(position, mask, q_btnh, keys)
+  if schedule is not None and how in ('naive', 'fused'):
+    raise ValueError(
+      f"attend: how={how!r} has no schedule; use 'blockwise' or 'ring' for "
+      f'{schedule}, or leave it out.'
+    )
   if how != 'auto':
     return how
   if schedule is not None:
@@ -177,6 +210,13 @@ def _chosen(how, position, mask, schedule, q_btnh, keys) -> str:
 
 
 def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:
+  for name, x in (('q_pos_bt', q_pos_bt), ('k_pos_bs', k_pos_bs)):
+    if not hasattr(x, 'dtype') or not jnp.issubdtype(x.dtype, jnp.integer):
+      told = getattr(x, 'dtype', type(x).__name__)
+      raise ValueError(
+        f'attend: {name} is {told}; positions are arrays of whole numbers, '
+        'int32.'
+      )
   shapes = (
     f'q {q_btnh.shape}, k {k_bskh.shape}, v {v_bskh.shape}, '
     f'q_pos {q_pos_bt.shape}, k_pos {k_pos_bs.shape}'
@@ -195,6 +235,8 @@ def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:
           else '.'
         )
       )
+  if not q_btnh.size or not k_bskh.size:
+    raise ValueError(f'attend: {shapes}; no axis may be empty.')
   batch, queries, heads, head_dim = q_btnh.shape
   if k_bskh.shape[0] != batch or k_bskh.shape[3] != head_dim:
     raise ValueError(f'attend: {shapes}; batch and head dim must agree.')

@@ -19,6 +19,7 @@ from rope_jax.attention.trees import (
   with_floats,
 )
 from rope_jax.positions.base import Params, Position
+from rope_jax.varying import alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +45,12 @@ class Schedule:
 
   def __post_init__(self):
     for field in ('q_block', 'k_block', 'heads', 'multiple'):
-      if getattr(self, field) is not None and getattr(self, field) < 1:
+      value = getattr(self, field)
+      if field == 'heads' and value is None:
+        continue
+      if not isinstance(value, int) or value < 1:
         raise ValueError(
-          f'Schedule: {field}={getattr(self, field)} must be a number >= 1.'
+          f'Schedule: {field}={value!r} must be an integer >= 1.'
         )
 
 
@@ -95,7 +99,7 @@ def gradients(
   t = inputs.counts[0]
   padded, sizes = _whole_blocks(inputs, schedule)
   more = padded.counts[0] - t
-  lse = jnp.pad(lse_bnt, [(0, 0), (0, 0), (0, more)])
+  lse = padded_lse(lse_bnt, more)
   out, d_out = (
     jnp.pad(x, [(0, 0), (0, 0), (0, more), (0, 0)])
     for x in (out_bnth, d_out_bnth)
@@ -113,6 +117,12 @@ def gradients(
     for d, x in zip(d_floats, floats_of(inputs), strict=True)
   ]
   return d_params, d_floats
+
+
+def padded_lse(lse_bnt: jax.Array, more: int) -> jax.Array:
+  """Normalisers with `more` of padding, under which every weight is 0."""
+  pad = [(0, 0), (0, 0), (0, more)]
+  return jnp.pad(lse_bnt, pad, constant_values=jnp.inf)
 
 
 def along(out_bnth: jax.Array, d_out_bnth: jax.Array) -> jax.Array:
@@ -168,6 +178,7 @@ def _over_units(one, inputs, schedule, more=(), summed=False):
 
   shapes = jax.eval_shape(at, 0)[0]
   zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  zero = alike(zero, inputs)
   d_params, d_floats = jax.lax.scan(step, zero, jnp.arange(units))
   return d_params, [joined(x) for x in d_floats]
 
@@ -215,6 +226,7 @@ def _forward(position, rule, sizes, params, inputs):
       jnp.zeros((b, n, q_block), jnp.float32),
       jnp.zeros((b, n, q_block, h), jnp.float32),
     )
+    start = alike(start, inputs)
     highest, total, out = jax.lax.fori_loop(first[at], last[at], tile, start)
     total = jnp.where(total == 0, 1.0, total)
     return out / total[..., None], highest + jnp.log(total)
@@ -239,7 +251,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
   learned, fill = learned_of(params)
   sides = is_query(inputs)
   whole = floats_of(inputs)
-  zeros = [jnp.zeros(x.shape, jnp.float32) for x in whole]
+  zeros = alike([jnp.zeros(x.shape, jnp.float32) for x in whole], inputs)
 
   def cut(x, at):
     return jax.lax.dynamic_slice_in_dim(x, at * q_block, q_block, 2)
@@ -253,6 +265,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
       for x, query in zip(floats_of(keys), sides, strict=True)
       if not query
     ]
+    d_keys = alike(d_keys, inputs)
 
     def tile(i, so_far):
       here = keys.queries(i * q_block, q_block)
@@ -300,6 +313,7 @@ def _backward(position, rule, sizes, params, inputs, lse, delta, d_out):
     return (d_params, d_queries), [jnp.swapaxes(x, 2, 3) for x in d_keys]
 
   zero_params = [jnp.zeros(x.shape, jnp.float32) for x in learned]
+  zero_params = alike(zero_params, inputs)
   queries = [z for z, query in zip(zeros, sides, strict=True) if query]
   blocks = inputs.counts[1] // k_block
   (d_params, d_queries), d_keys = jax.lax.scan(

@@ -51,11 +51,31 @@ class Mask:
       raise ValueError(
         'Mask: k_order_bs without q_order_bt; give where the queries stand too.'
       )
-    if self.window is not None and (self.window < 1 or not self.causal):
+    window = self.window
+    if window is not None and (
+      not isinstance(window, int) or window < 1 or not self.causal
+    ):
       raise ValueError(
-        f'Mask: window={self.window}, causal={self.causal}; a window is a '
+        f'Mask: window={window}, causal={self.causal}; a window is a whole '
         'number of tokens >= 1 of a causal mask.'
       )
+
+  def check(self, batch: int, queries: int, keys: int) -> None:
+    """Raises ValueError if an array is not of the shape that attention has."""
+    for name, shapes in (
+      ('q_segment_bt', ((batch, queries),)),
+      ('k_segment_bs', ((batch, keys),)),
+      ('q_order_bt', ((batch, queries), (1, queries))),
+      ('k_order_bs', ((batch, keys), (1, keys))),
+      ('k_count_b', ((batch,),)),
+    ):
+      got = getattr(self, name)
+      if got is not None and np.shape(got) not in shapes:
+        raise ValueError(
+          f'Mask: {name} is {np.shape(got)}; for {batch} rows of {queries} '
+          f'queries and {keys} keys it must be '
+          f'{" or ".join(str(s) for s in shapes)}.'
+        )
 
   def order(self, queries: int, keys: int) -> Array:
     """q_order_bt, or its default for these counts: int32 [b or 1, t]."""

@@ -64,7 +64,8 @@ def check(mesh: Mesh | None, queries: int, keys: int) -> Mesh:
   if queries != keys or queries % ways:
     raise ValueError(
       f"attend: how='ring' shares {queries} queries and {keys} keys between "
-      f'{ways} devices; give as many of both, a multiple of {ways}.'
+      f'{ways} devices; give as many of both, a multiple of {2 * ways} under a '
+      f'causal mask, else of {ways}.'
     )
   return mesh
 

@@ -9,6 +9,7 @@ from rope_jax.attention import toeplitz
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule, seen
 from rope_jax.positions.base import Params, Position, overrides
+from rope_jax.varying import alike
 
 _MASKED = -jnp.inf
 FLOOR = -1e30  # Keeps rows that see nothing finite; their output is zero.
@@ -51,7 +52,7 @@ def entries(
       assert inside is not None
       q, k = pair
       shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[3])
-      nothing = jnp.full(shape, _MASKED, jnp.float32)
+      nothing = alike(jnp.full(shape, _MASKED, jnp.float32), (q, k))
       found = jax.lax.cond(
         jnp.any(inside), make, lambda nothing=nothing: nothing
       )

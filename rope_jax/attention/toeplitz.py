@@ -99,6 +99,10 @@ def _is_steady(places: Places) -> jax.Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _steady(part, shape, params, places):
   """`_by_pair`, by distance where the positions allow it."""
+  return _chosen(part, shape, params, places)
+
+
+def _chosen(part, shape, params, places):
   t, s = places.q_pos_bt.shape[1], places.k_pos_bs.shape[1]
   return jax.lax.cond(
     _is_steady(places),
@@ -108,7 +112,7 @@ def _steady(part, shape, params, places):
 
 
 def _steady_forward(part, shape, params, places):
-  return _steady(part, shape, params, places), (params, places)
+  return _chosen(part, shape, params, places), (params, places)
 
 
 def _steady_backward(part, shape, kept, d_bnts):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rope_jax.attention import tpu_backward, tpu_forward
-from rope_jax.attention.blocks import along
+from rope_jax.attention.blocks import along, padded_lse
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.plan import plan, span
 from rope_jax.attention.rule import Rule
@@ -199,10 +199,8 @@ def gradients(
   call, pull = _call(position, rule, params, inputs, blocks, interpret)
   t, s = inputs.counts
   more = call.q.shape[2] - t
-  lse, delta = (
-    jnp.pad(x, [(0, 0), (0, 0), (0, more)])
-    for x in (lse_bnt, along(out_bnth, d_out_bnth))
-  )
+  lse = padded_lse(lse_bnt, more)
+  delta = jnp.pad(along(out_bnth, d_out_bnth), [(0, 0), (0, 0), (0, more)])
   d_out = d_out_bnth.astype(call.v.dtype)
   d_out = jnp.pad(d_out, [(0, 0), (0, 0), (0, more), (0, 0)])
   d_c, d_q, d_k, d_v = tpu_backward.backward(call, lse, delta, d_out)

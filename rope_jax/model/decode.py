@@ -51,6 +51,10 @@ def empty_cache(config: ModelConfig, batch: int, size: int) -> Cache:
   >>> empty_cache(config, 3, 16).k_lbskh.shape
   (2, 3, 16, 2, 4)
   """
+  if batch < 1 or size < 1:
+    raise ValueError(
+      f'empty_cache: batch={batch} and size={size} must be >= 1.'
+    )
   shape = (config.layers, batch, size, config.kv_heads, config.head_dim)
   keys, values = (jnp.zeros(shape, config.dtype) for _ in range(2))
   return Cache(keys, values, jnp.zeros(batch, jnp.int32))
@@ -104,12 +108,26 @@ def extend(
     ((1, 3, 11), Array([3], dtype=int32))
   """
   tokens_bt = jnp.asarray(tokens_bt)
+  if tokens_bt.ndim != 2:
+    raise ValueError(f'extend: tokens {tokens_bt.shape} must be [b, t].')
   batch, count = tokens_bt.shape
   if cache.count_b.shape != (batch,) or count > cache.size:
     raise ValueError(
       f'extend: tokens {tokens_bt.shape} for a cache of '
       f'{cache.count_b.shape[0]} sequences of up to {cache.size} tokens; give '
       'one row a sequence, and make the cache larger or the chunk shorter.'
+    )
+  for name, x in (('new_b', new_b), ('length_b', length_b)):
+    if x is not None and np.shape(x) != (batch,):
+      raise ValueError(
+        f'extend: {name} is {np.shape(x)}; it must be [b] = ({batch},).'
+      )
+  if isinstance(new_b, np.ndarray) and not (
+    new_b.min() >= 0 and new_b.max() <= count
+  ):
+    raise ValueError(
+      f'extend: new_b={new_b.tolist()} of rows of {count} tokens; each must be '
+      f'in [0, {count}].'
     )
   index_1t = jnp.arange(count, dtype=jnp.int32)[None]
   pos_bt = cache.count_b[:, None] + index_1t

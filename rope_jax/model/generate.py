@@ -127,8 +127,8 @@ def _check(
         f'generate: prompt {at} has {row.dtype} ids in [{row.min()}, '
         f'{row.max()}]; they must be integers in [0, {vocab}).'
       )
-  if steps < 1:
-    raise ValueError(f'generate: steps={steps} must be >= 1.')
+  if not isinstance(steps, int | np.integer) or steps < 1:
+    raise ValueError(f'generate: steps={steps!r} must be an integer >= 1.')
   if not 0 <= temperature < np.inf:
     raise ValueError(
       f'generate: temperature={temperature} must be a number >= 0; 0 takes the '
@@ -137,6 +137,13 @@ def _check(
   if temperature > 0 and key is None:
     raise ValueError(
       f'generate: temperature={temperature} draws tokens; give a key, such as '
+      'jax.random.key(0).'
+    )
+  if key is not None and not jnp.issubdtype(
+    getattr(key, 'dtype', None), jax.dtypes.prng_key
+  ):
+    raise ValueError(
+      f'generate: key={key!r} must be one of jax.random.key, such as '
       'jax.random.key(0).'
     )
   needed = max(len(row) for row in rows) + steps

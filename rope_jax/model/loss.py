@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rope_jax.varying import alike, uniform
+
 Array = jax.Array | np.ndarray
 
 CHUNK = 4096  # Entries of the vocabulary that have logits at a time.
@@ -52,12 +54,17 @@ def projected_nll(
   Returns:
     Nats, float32 [b, t].
 
+  Raises:
+    ValueError: a chunk below 1.
+
   Source: Wijmans et al. 2024, arXiv:2411.09009, for the idea.
   """
+  if chunk < 1:
+    raise ValueError(f'projected_nll: chunk={chunk} must be >= 1.')
   targets_bt = jnp.asarray(targets_bt)
   if table_vd.shape[0] <= chunk:
     return next_token_nll(to_logits(x_btd, table_vd), targets_bt)
-  return _chunked(chunk, x_btd, table_vd, targets_bt)
+  return _chunked(chunk, *uniform((x_btd, table_vd, targets_bt)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -102,6 +109,7 @@ def _chunked_forward(chunk, x_btd, table_vd, targets_bt):
     jnp.zeros(shape),
     jnp.zeros(shape),
   )
+  start = alike(start, x_btd)
   found, _ = jax.lax.scan(step, start, _pieces(chunk, table_vd))
   lse = found[0] + jnp.log(found[1])
   return lse - found[2], (x_btd, table_vd, targets_bt, lse)
@@ -121,7 +129,7 @@ def _chunked_backward(chunk, kept, d_nll):
     d_x = d_x + jnp.einsum('btc,cd->btd', d_logits, table, **wide)
     return d_x, jnp.einsum('btc,btd->cd', d_logits, x_btd, **wide)
 
-  zero = jnp.zeros(x_btd.shape, jnp.float32)
+  zero = alike(jnp.zeros(x_btd.shape, jnp.float32), x_btd)
   d_x, d_pieces = jax.lax.scan(step, zero, _pieces(chunk, table_vd))
   d_table = jnp.swapaxes(d_pieces, 0, 1).reshape(-1, d)[:v]
   none = np.zeros(targets_bt.shape, jax.dtypes.float0)

@@ -22,8 +22,11 @@ def project(x: jax.Array, weight: jax.Array) -> jax.Array:
   >>> project(jnp.ones((1, 2, 3)), jnp.ones((3, 4, 5))).shape
   (1, 2, 4, 5)
   """
-  summed = x.ndim - 2
-  return _dot(x, weight, range(2, x.ndim), range(summed))
+  return _product(x, weight)
+
+
+def _product(x, weight):
+  return _dot(x, weight, range(2, x.ndim), range(x.ndim - 2))
 
 
 def _dot(x, y, x_axes, y_axes):
@@ -31,7 +34,7 @@ def _dot(x, y, x_axes, y_axes):
 
 
 def _forward(x, weight):
-  return project(x, weight), (x, weight)
+  return _product(x, weight), (x, weight)
 
 
 def _backward(kept, d):

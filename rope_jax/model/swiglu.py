@@ -15,6 +15,10 @@ def swiglu(both_btcm: jax.Array) -> jax.Array:
   >>> swiglu(jnp.array([[[[0.0, 30.0], [5.0, 2.0]]]])).tolist()
   [[[0.0, 60.0]]]
   """
+  return _gated(both_btcm)
+
+
+def _gated(both_btcm):
   gate, up = _split(both_btcm)
   return (jax.nn.silu(gate) * up)[:, :, 0]
 
@@ -24,7 +28,7 @@ def _split(both_btcm):
 
 
 def _forward(both_btcm):
-  return swiglu(both_btcm), both_btcm
+  return _gated(both_btcm), both_btcm
 
 
 def _backward(both_btcm, d_btm):

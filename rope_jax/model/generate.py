@@ -139,8 +139,9 @@ def _check(
       f'generate: temperature={temperature} draws tokens; give a key, such as '
       'jax.random.key(0).'
     )
-  if key is not None and not jnp.issubdtype(
-    getattr(key, 'dtype', None), jax.dtypes.prng_key
+  if key is not None and not (
+    isinstance(key, jax.Array)
+    and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
   ):
     raise ValueError(
       f'generate: key={key!r} must be one of jax.random.key, such as '

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from experiments import bench as entry
-from rope_jax.bench import duel, figures, phases, profile, timing, train
+from rope_jax.bench import (
+  attention,
+  duel,
+  figures,
+  phases,
+  profile,
+  timing,
+  train,
+)
 
 
 def test_ratios_are_to_the_first_way_in_the_same_round():
@@ -134,6 +142,13 @@ def test_work_of_a_step_is_counted():
   # Two products of half of 512 x 512 pairs of 64 in 4 heads; thrice with
   # gradients.
   assert attention == 3 * 2 * 2 * (512 * 512 / 2) * 64 * 4 * 6 * 8
+
+
+def test_products_of_attention_are_counted():
+  # Four blocks of 128: ten of sixteen tiles; 512 of 256: 136 of 256.
+  square = 7 * 2 * 64 * 32
+  assert attention.products(32, 512) == square * 10 * 128**2
+  assert attention.products(32, 4096) == square * 136 * 256**2
 
 
 def test_losses_are_what_is_beyond_the_products_at_peak():

@@ -35,12 +35,17 @@ def forward(
   return jax.lax.platform_dependent(params, inputs, **ways)
 
 
+def on_cpu(queries: int, keys: int) -> Schedule:
+  """The best schedule on CPU: large tiles for long rows, since short ones would
+  lose much under the diagonal."""
+  return LONG if min(queries, keys) >= 8 * LONG.q_block else SHORT
+
+
 def _ways(
   position: Position, rule: Rule, inputs: Inputs, tiled: Any, kernel: Any
 ) -> Any:
   """What to run on each platform."""
-  # Large tiles for long rows; short ones would lose much under the diagonal.
-  cpu = LONG if min(inputs.counts) >= 8 * LONG.q_block else SHORT
+  cpu = on_cpu(*inputs.counts)
   ways = {
     name: functools.partial(tiled, position, rule, schedule)
     for name, schedule in (('cpu', cpu), ('default', WIDE))

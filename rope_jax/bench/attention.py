@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rope_jax import compile_for
-from rope_jax.bench import scratch
-from rope_jax.bench.duel import Worker, check_peers, duel
+from rope_jax.attention import engine
+from rope_jax.bench import draws, scratch
+from rope_jax.bench.duel import Worker, check_peers, duel, peak
 from rope_jax.bench.figures import Figure, from_pair
 from rope_jax.bench.timing import Say
 
@@ -17,7 +18,8 @@ TARGET = 'tpu-v5e-4'
 def run(say: Say) -> list[Figure]:
   """Measures everything; about 15 minutes on two cores."""
   check_peers()
-  figures = []
+  figures: list[Figure] = []
+  taken: dict[str, tuple[float, float]] = {}
   with Worker('ours') as ours, Worker('peers') as peers:
     for bias, bar in BARS.items():
       for heads, tokens, rounds in SHAPES:
@@ -31,12 +33,32 @@ def run(say: Say) -> list[Figure]:
           'gradient': True,
         }
         ways = {'PyTorch sdpa': (peers, job), 'rope_jax': (ours, job)}
-        figures.append(from_pair(duel(what, ways, rounds), what, bar))
+        timings = duel(what, ways, rounds)
+        figures.append(from_pair(timings, what, bar))
+        taken[what] = timings[1].seconds, products(heads, tokens)
+    say('the fastest matrix product ...')
+    fastest = peak(ours, 11)
+    figures += [
+      Figure(
+        f'products of {what} at peak, of its time', flops / fastest / seconds,
+        note=f'{flops / 1e9:.1f} GFLOP at {fastest / 1e9:.0f} GFLOP/s',
+      )
+      for what, (seconds, flops) in taken.items()
+    ]  # fmt: skip
   figures.append(_flex(say))
   figures += _rotation(say)
   figures += _memory(say)
   figures += _compiled(say)
   return figures
+
+
+def products(heads: int, tokens: int) -> float:
+  """FLOPs of the products of all tiles on and below the diagonal: two forward,
+  and five backward, one of which makes the scores again."""
+  schedule = engine.on_cpu(tokens, tokens)
+  blocks = -(-tokens // schedule.q_block)
+  tiles = heads * blocks * (blocks + 1) / 2
+  return 7 * 2 * tiles * schedule.q_block * schedule.k_block * draws.WIDTH
 
 
 def _flex(say: Say, tokens: int = 16_384) -> Figure:

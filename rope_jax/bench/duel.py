@@ -17,6 +17,8 @@ import numpy as np
 from rope_jax.bench.timing import Timing, paired
 
 PEERS = {'torch': '2.13.0', 'transformers': '5.23'}
+# Products of which the fastest is called the peak: rows, inner, columns.
+PRODUCTS = ((4096, 1024, 1024), (4096, 256, 768), (2048, 2048, 2048))
 _REST = 0.05  # Seconds between runs: threads of the last one go to sleep.
 
 
@@ -128,3 +130,18 @@ def duel(
     for way, (worker, job) in ways.items()
   }
   return paired(case, calls, rounds)
+
+
+def peak(ours: Worker, rounds: int) -> float:
+  """FLOP/s of the fastest of a few float32 matrix products."""
+  products: dict[str, Any] = {
+    f'{m} x {k} x {n}': (
+      ours, {'job': 'matmul', 'rows': m, 'inner': k, 'columns': n},
+    )
+    for m, k, n in PRODUCTS
+  }  # fmt: skip
+  timings = duel('matrix products', products, rounds, None)
+  return max(
+    2 * m * k * n / t.seconds
+    for (m, k, n), t in zip(PRODUCTS, timings, strict=True)
+  )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rope_jax.bench.duel import Worker, check_peers, duel
+from rope_jax.bench.duel import Worker, check_peers, duel, peak
 from rope_jax.bench.figures import Figure
 from rope_jax.bench.timing import Say
 
@@ -17,8 +15,6 @@ SHAPE = {
   'rows': 8,
   'tokens': 512,
 }
-# Products of which the fastest is called the peak: rows, inner, columns.
-PRODUCTS = ((4096, 1024, 1024), (4096, 256, 768), (2048, 2048, 2048))
 
 
 def work(shape: dict[str, int]) -> tuple[float, float]:
@@ -48,21 +44,9 @@ def run(
   with Worker('ours') as ours, Worker('peers') as peers:
     ways = {'rope_jax': (ours, job), 'transformers': (peers, job)}
     our, peer = duel(what, ways, rounds)
-    products: dict[str, Any] = {
-      f'{m} x {k} x {n}': (
-        ours, {'job': 'matmul', 'rows': m, 'inner': k, 'columns': n},
-      )
-      for m, k, n in PRODUCTS
-    }  # fmt: skip
     say('the fastest matrix product, and where a step spends its time ...')
-    speeds = [
-      2 * m * k * n / t.seconds
-      for (m, k, n), t in zip(
-        PRODUCTS, duel('matrix products', products, rounds, None), strict=True
-      )
-    ]
+    fastest = peak(ours, rounds)
     kinds = ours.run({'job': 'kinds', **shape})['kinds']
-  peak = max(speeds)
   figures = [
     Figure(
       what, peer.ratio, bar=1.2, most=False, low=peer.low, high=peer.high,
@@ -70,23 +54,23 @@ def run(
     ),
     Figure(
       'share of the fastest matrix product in that step',
-      sum(work(shape)) / peak / our.seconds,
-      note=f'{sum(work(shape)) / 1e9:.0f} GFLOP at {peak / 1e9:.0f} GFLOP/s '
-      f'are {sum(work(shape)) / peak:.2f} s of {our.seconds:.2f} s',
+      sum(work(shape)) / fastest / our.seconds,
+      note=f'{sum(work(shape)) / 1e9:.0f} GFLOP at {fastest / 1e9:.0f} GFLOP/s '
+      f'are {sum(work(shape)) / fastest:.2f} s of {our.seconds:.2f} s',
     ),
   ]  # fmt: skip
-  return figures + losses(kinds, shape, peak)
+  return figures + losses(kinds, shape, fastest)
 
 
 def losses(
-  kinds: dict[str, float], shape: dict[str, int], peak: float
+  kinds: dict[str, float], shape: dict[str, int], fastest: float
 ) -> list[Figure]:
   """The three kinds of work that take the most beyond their products at peak,
   as shares of the step."""
   products, attention = work(shape)
   ideal = {'matrix products': products, 'attention tiles': attention}
   beyond = {
-    name: seconds - ideal.get(name, 0.0) / peak
+    name: seconds - ideal.get(name, 0.0) / fastest
     for name, seconds in kinds.items()
   }
   total = sum(kinds.values())

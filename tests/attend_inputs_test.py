@@ -38,14 +38,10 @@ SEGMENT = np.zeros((2, 5), np.int32)
     ({'heads': np.array([0, 1, 2, 9]), 'total_heads': 8}, 'each below total'),
     ({'heads': np.arange(4), 'total_heads': 2}, 'total_heads=2 for 4'),
     ({'mesh': 4}, 'mesh=4 must be a jax.sharding.Mesh'),
-    ({'how': 'naive', 'schedule': Schedule(2, 2)}, "'naive' has no schedule"),
-    ({'how': 'fused', 'schedule': Schedule(2, 2)}, "'fused' has no schedule"),
   ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named_with_what_would(changed, message):
   alibi = positions.build({'name': 'alibi'})
-  if changed.get('how') == 'fused':
-    alibi = positions.build({'name': 'rope', 'theta': 1e4})
   with pytest.raises(ValueError, match=message):
     attention.attend(alibi, {}, **{**GIVEN, **changed})
 

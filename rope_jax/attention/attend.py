@@ -194,11 +194,6 @@ def _chosen(how, position, mask, schedule, q_btnh, keys) -> str:
     raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
   if how == 'fused':
     fused.check(position, mask, q_btnh, keys)
-  if schedule is not None and how in ('naive', 'fused'):
-    raise ValueError(
-      f"attend: how={how!r} has no schedule; use 'blockwise' or 'ring' for "
-      f'{schedule}, or leave it out.'
-    )
   if how != 'auto':
     return how
   if schedule is not None:

@@ -144,8 +144,8 @@ def attend(
     told = heads if isinstance(heads, np.ndarray) else np.shape(heads)
     raise ValueError(
       f'attend: heads {told} and total_heads={total_heads} for {count} query '
-      'heads; heads must be [n], each below total_heads, which says out of how '
-      'many.'
+      'heads; heads must be [n], each below total_heads, and total_heads says '
+      'out of how many.'
     )
   if q_length_bt is None or k_length_bs is None:
     length_bs = context_length(k_true_bs, mask.k_segment_bs, mask.k_count_b)

@@ -132,7 +132,7 @@ def test_prompts_and_steps_of_other_lengths_use_the_same_programs():
     ([[1], []], {}, 'prompt 1 has shape'),
     ([[1, 20]], {}, r'prompt 0 has int64 ids in \[1, 20\].*\[0, 20\)'),
     ([[0.5]], {}, 'integers'),
-    ([[1]], {'steps': 0}, 'steps=0 must be >= 1'),
+    ([[1]], {'steps': 0}, 'steps=0 must be an integer >= 1'),
     ([[1]], {'temperature': -1.0}, 'temperature=-1.0'),
     ([[1]], {'temperature': 1.0}, 'give a key'),
     ([[1] * 9], {'cache_size': 12}, 'cache_size=12.*at least 13'),

@@ -80,8 +80,10 @@ def keep_memory() -> None:
   elsewhere, or under another C library.
   """
   chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+  if chosen != 'cpu' or not sys.platform.startswith('linux'):
+    return
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-  if chosen != 'cpu' or mallopt is None or not sys.platform.startswith('linux'):
+  if mallopt is None:
     return
   # From malloc.h: one arena, nothing by mmap, nothing given back, and 64 MB
   # taken at a time.

@@ -85,9 +85,7 @@ def _block(
     how=config.attention,
     mesh=context.mesh,
   )
-  x_btd = x_btd + project(
-    out.reshape(b, t, -1), w['wo'].reshape(-1, y.shape[-1])
-  )
+  x_btd = x_btd + project(out, w['wo'])
   y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
   inner = swiglu(project(y, w['w_gate_up']))
   return x_btd + project(inner, w['w_down']), cache

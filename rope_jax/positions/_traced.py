@@ -31,12 +31,14 @@ class Traced(base.Position):
   slot: int = 0
 
   def rotate(self, params, q_btnh, k_bskh, places):
-    def turned(x_btnh, pos_bt):
+    def waves(pos_bt, length_bt):
+      del length_bt
       phase_btf = _phases.phase_of_words(pos_bt, *params['words'])
-      found = _turn.waves(phase_btf, params['amplitude'])
-      return _turn.turn(x_btnh, found, self.pairing, self.width)
+      return _turn.waves(phase_btf, params['amplitude'])
 
-    return turned(q_btnh, places.q_pos_bt), turned(k_bskh, places.k_pos_bs)
+    return _turn.turn_both(
+      waves, q_btnh, k_bskh, places, self.pairing, self.width
+    )
 
 
 def trace(

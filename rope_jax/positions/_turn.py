@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rope_jax.positions import base
+
 Waves = tuple[jax.Array, jax.Array]
 
 LARGE = 2**14  # Numbers in an array.
@@ -72,6 +74,29 @@ def turn(
 
   turned = _apart(make, pairs, cos_btf, sin_btf).reshape(head.shape)
   return turned if rest is None else jnp.concatenate([turned, rest], axis=-1)
+
+
+def turn_both(
+  waves_of: Callable[[base.Array, base.Array], Waves],
+  q_btnh: jax.Array,
+  k_bskh: jax.Array,
+  places: base.Places,
+  pairing: str,
+  width: int,
+) -> tuple[jax.Array, jax.Array]:
+  """Queries and keys under `turn`, by (positions, lengths) -> waves.
+
+  Where both are at the same places, their waves are made once.
+  """
+  q_at = places.q_pos_bt, places.q_length_bt
+  k_at = places.k_pos_bs, places.k_length_bs
+  q_waves = k_waves = waves_of(*q_at)
+  if k_at[0] is not q_at[0] or k_at[1] is not q_at[1]:
+    k_waves = waves_of(*k_at)
+  return (
+    turn(q_btnh, q_waves, pairing, width),
+    turn(k_bskh, k_waves, pairing, width),
+  )
 
 
 def _apart(make: Callable[..., Any], *arrays: jax.Array) -> Any:

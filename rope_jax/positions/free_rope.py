@@ -88,12 +88,14 @@ class FreeRope(base.Position):
     head_dim, by = q_btnh.shape[-1], places.divisor
     frequency_f, amplitude = self.frequencies(head_dim)
 
-    def turned(x_btnh, pos_bt):
+    def waves(pos_bt, length_bt):
+      del length_bt
       if self.learned:
         phase = _phases.traced_phase(pos_bt, params['frequency'], by)
       else:
         phase = _phases.phase(pos_bt, frequency_f / by)
-      found = _turn.waves(phase, amplitude)
-      return _turn.turn(x_btnh, found, self.pairing, head_dim)
+      return _turn.waves(phase, amplitude)
 
-    return turned(q_btnh, places.q_pos_bt), turned(k_bskh, places.k_pos_bs)
+    return _turn.turn_both(
+      waves, q_btnh, k_bskh, places, self.pairing, head_dim
+    )

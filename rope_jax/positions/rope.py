@@ -170,16 +170,12 @@ class Rope(base.Position):
   def rotate(self, params, q_btnh, k_bskh, places):
     del params
     head_dim, by = q_btnh.shape[-1], places.divisor
-    rotary_dim = self.rotary_dim(head_dim)
-    q_at = places.q_pos_bt, places.q_length_bt
-    k_at = places.k_pos_bs, places.k_length_bs
-    q_waves = k_waves = self._waves(*q_at, head_dim, by)
-    if k_at[0] is not q_at[0] or k_at[1] is not q_at[1]:
-      k_waves = self._waves(*k_at, head_dim, by)
-    return (
-      _turn.turn(q_btnh, q_waves, self.pairing, rotary_dim),
-      _turn.turn(k_bskh, k_waves, self.pairing, rotary_dim),
-    )
+
+    def waves(pos_bt, length_bt):
+      return self._waves(pos_bt, length_bt, head_dim, by)
+
+    width = self.rotary_dim(head_dim)
+    return _turn.turn_both(waves, q_btnh, k_bskh, places, self.pairing, width)
 
 
 def by_spectrum(position: base.Position) -> bool:

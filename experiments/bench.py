@@ -6,17 +6,19 @@ Ways of doing one thing are run in turn; read the ratios.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import platform
+from importlib import metadata
 from typing import Any
 
 from absl import app, flags
 
 from experiments import common
 from rope_jax import bench, runtime, workdir
-from rope_jax.bench import figures
+from rope_jax.bench import duel, figures
 
 
 def run(suite: str, out: str | pathlib.Path) -> pathlib.Path:
@@ -30,30 +32,33 @@ def run(suite: str, out: str | pathlib.Path) -> pathlib.Path:
   out.mkdir(parents=True, exist_ok=True)
   found: list[Any] = bench.SUITES[suite].run(print)
   if found and isinstance(found[0], figures.Figure):
-    figures.tell(found, print)
-    table = figures.table(found) + '\n'
-    (out / f'{suite}.md').write_text(table, encoding='utf-8')
-    figures.plot(found, _title(suite), out / f'{suite}.png')
+    table = figures.table(found)
+    print(table)
+    (out / f'{suite}.md').write_text(table + '\n', encoding='utf-8')
+    title = f'{suite}: rope_jax on {_cores()} CPU cores, float32'
+    figures.plot(found, title, out / f'{suite}.png')
     found = figures.rows(found)
-  record = {'suite': suite, 'machine': _machine(), 'rows': found}
-  record['versions'] = workdir.versions()
+  record = {
+    'suite': suite,
+    'versions': {**workdir.versions(), **_machine()},
+    'rows': found,
+  }
   path = out / f'{suite}.json'
   path.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
   return path
 
 
+def _cores() -> int:
+  return len(os.sched_getaffinity(0))
+
+
 def _machine() -> dict[str, Any]:
-  return {
-    'processor': platform.machine(),
-    'cores': len(os.sched_getaffinity(0)),
-    'system': platform.platform(),
-  }
-
-
-def _title(suite: str) -> str:
-  return (
-    f'{suite}: rope_jax on {len(os.sched_getaffinity(0))} CPU cores, float32'
-  )
+  """What `workdir.versions` leaves out: cores, and what is compared with."""
+  found: dict[str, Any] = {'processor': platform.machine(), 'cores': _cores()}
+  for peer in duel.PEERS:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      found[peer] = metadata.version(peer)
+  return found
 
 
 def main(argv: list[str]) -> int:

@@ -14,6 +14,7 @@ from rope_jax.attention import engine, fused, ring, scores
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
+from rope_jax.attention.rule import check_shape
 from rope_jax.attention.shares import shared
 from rope_jax.positions.base import Params, Places, Position
 from rope_jax.varying import uniform
@@ -112,19 +113,12 @@ def attend(
   how = _chosen(how, position, mask, schedule, q_btnh, k_bskh.shape[1])
   if (q_true_bt is None) != (k_true_bs is None):
     raise ValueError('attend: q_true_bt and k_true_bs go together; give both.')
-  for name, x, count in (
-    ('q_true_bt', q_true_bt, q_btnh.shape[1]),
-    ('k_true_bs', k_true_bs, k_bskh.shape[1]),
-    ('q_length_bt', q_length_bt, q_btnh.shape[1]),
-    ('k_length_bs', k_length_bs, k_bskh.shape[1]),
-  ):
-    wide = (q_btnh.shape[0], count)
-    fits = (wide,) if 'true' in name else (wide, (wide[0], 1), (1, 1))
-    if x is not None and np.shape(x) not in fits:
-      raise ValueError(
-        f'attend: {name} is {np.shape(x)}; it must be '
-        f'{" or ".join(str(shape) for shape in fits)}.'
-      )
+  one = ((q_btnh.shape[0], 1), (1, 1))
+  queried, keyed = q_btnh.shape[:2], k_bskh.shape[:2]
+  check_shape('attend: q_true_bt', q_true_bt, queried)
+  check_shape('attend: k_true_bs', k_true_bs, keyed)
+  check_shape('attend: q_length_bt', q_length_bt, queried, *one)
+  check_shape('attend: k_length_bs', k_length_bs, keyed, *one)
   q_true_bt = q_pos_bt if q_true_bt is None else q_true_bt
   k_true_bs = k_pos_bs if k_true_bs is None else k_true_bs
   queries, keys, count = q_btnh.shape[1], k_bskh.shape[1], q_btnh.shape[2]
@@ -138,8 +132,10 @@ def attend(
   elif (
     total_heads is None
     or np.shape(heads) != (count,)
-    or (isinstance(heads, np.ndarray) and not heads.min() >= 0)
-    or (isinstance(heads, np.ndarray) and not heads.max() < total_heads)
+    or (
+      isinstance(heads, np.ndarray)
+      and not 0 <= heads.min() <= heads.max() < total_heads
+    )
   ):
     told = heads if isinstance(heads, np.ndarray) else np.shape(heads)
     raise ValueError(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.attention.rule import NEVER, Rule, Tokens
+from rope_jax.attention.rule import NEVER, Rule, Tokens, check_shape
 
 Array = jax.Array | np.ndarray
 
@@ -62,20 +62,12 @@ class Mask:
 
   def check(self, batch: int, queries: int, keys: int) -> None:
     """Raises ValueError if an array is not of the shape that attention has."""
-    for name, shapes in (
-      ('q_segment_bt', ((batch, queries),)),
-      ('k_segment_bs', ((batch, keys),)),
-      ('q_order_bt', ((batch, queries), (1, queries))),
-      ('k_order_bs', ((batch, keys), (1, keys))),
-      ('k_count_b', ((batch,),)),
-    ):
-      got = getattr(self, name)
-      if got is not None and np.shape(got) not in shapes:
-        raise ValueError(
-          f'Mask: {name} is {np.shape(got)}; for {batch} rows of {queries} '
-          f'queries and {keys} keys it must be '
-          f'{" or ".join(str(s) for s in shapes)}.'
-        )
+    queried, keyed = (batch, queries), (batch, keys)
+    check_shape('Mask: q_segment_bt', self.q_segment_bt, queried)
+    check_shape('Mask: k_segment_bs', self.k_segment_bs, keyed)
+    check_shape('Mask: q_order_bt', self.q_order_bt, queried, (1, queries))
+    check_shape('Mask: k_order_bs', self.k_order_bs, keyed, (1, keys))
+    check_shape('Mask: k_count_b', self.k_count_b, (batch,))
 
   def order(self, queries: int, keys: int) -> Array:
     """q_order_bt, or its default for these counts: int32 [b or 1, t]."""

@@ -44,6 +44,15 @@ class Tokens:
   k_segment_bs: Array | None = None
 
 
+def check_shape(what: str, x: Array | None, *allowed: tuple[int, ...]) -> None:
+  """Raises ValueError if an array is there and not of a shape allowed."""
+  if x is not None and np.shape(x) not in allowed:
+    raise ValueError(
+      f'{what} is {np.shape(x)}; it must be '
+      f'{" or ".join(str(shape) for shape in allowed)}.'
+    )
+
+
 def seen(rule: Rule, tokens: Tokens) -> jax.Array:
   """Which pairs of the tokens at hand see each other: bool [b or 1, t, s]."""
   q, k = _pairs(tokens.q_order_bt, tokens.k_order_bs)

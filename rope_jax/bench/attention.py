@@ -16,7 +16,7 @@ TARGET = 'tpu-v5e-4'
 
 
 def run(say: Say) -> list[Figure]:
-  """Measures everything; about 15 minutes on two cores."""
+  """Measures everything; about 7 minutes on two cores."""
   check_peers()
   figures: list[Figure] = []
   taken: dict[str, tuple[float, float]] = {}

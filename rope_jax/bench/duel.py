@@ -16,7 +16,7 @@ import numpy as np
 
 from rope_jax.bench.timing import Timing, paired
 
-PEERS = {'torch': '2.13.0', 'transformers': '5.23'}
+PEERS = ('torch', 'transformers')
 # Products of which the fastest is called the peak: rows, inner, columns.
 PRODUCTS = ((4096, 1024, 1024), (4096, 256, 768), (2048, 2048, 2048))
 _REST = 0.05  # Seconds between runs: threads of the last one go to sleep.

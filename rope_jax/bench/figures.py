@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import ticker
 from matplotlib.figure import Figure as Canvas
 
-from rope_jax.bench.timing import Say, Timing
+from rope_jax.bench.timing import Timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +115,6 @@ def plot(figures: list[Figure], title: str, path: pathlib.Path) -> None:
   axes.set_title(title, fontsize=10, loc='left')
   axes.grid(axis='x', alpha=0.3)
   canvas.savefig(path, dpi=150)
-
-
-def tell(figures: list[Figure], say: Say) -> None:
-  """Prints the table."""
-  for line in table(figures).splitlines():
-    say(line)
 
 
 def rows(figures: list[Figure]) -> list[dict[str, Any]]:

@@ -205,7 +205,7 @@ def _forward(position, rule, sizes, params, inputs):
     rows = inputs.queries(at * q_block, q_block)
 
     def tile(j, so_far):
-      here = rows.keys(j * k_block, k_block).tile(values=False)
+      here = rows.keys(j * k_block, k_block).tile()
 
       def go(so_far):
         highest, total, out = so_far
@@ -214,9 +214,7 @@ def _forward(position, rule, sizes, params, inputs):
         weights = jnp.exp(found - now[..., None])
         shrink = jnp.exp(highest - now)
         total = total * shrink + jnp.sum(weights, axis=-1)
-        more = mix(
-          position, params, here, weights, in_blocks=True, turned=False
-        )
+        more = mix(position, params, here, weights, in_blocks=True)
         return now, total, out * shrink[..., None] + more
 
       return perhaps(active[at, j], go, so_far)

@@ -49,13 +49,9 @@ class Inputs:
     """Those of `size` keys from `start` on."""
     return self._cut(start, size, 'k')
 
-  def tile(self, *, values: bool = True) -> Inputs:
-    """The same as a tile, whose keys are [b, k, h, s]: the order in which
-    products and their derivatives are fastest.
-
-    Args:
-      values: whether values are too, as their derivatives want them.
-    """
+  def tile(self) -> Inputs:
+    """The same as a tile, whose keys and values are [b, k, h, s]: the order in
+    which products and their derivatives are fastest."""
 
     def pair(x):
       return None if x is None else (x[0], jnp.swapaxes(x[1], 2, 3))
@@ -64,7 +60,7 @@ class Inputs:
       self,
       turned=tuple(pair(x) for x in self.turned),
       plain=pair(self.plain),
-      v_bksh=jnp.swapaxes(self.v_bksh, 2, 3) if values else self.v_bksh,
+      v_bksh=jnp.swapaxes(self.v_bksh, 2, 3),
     )
 
   def _cut(self, start, size, side) -> Inputs:

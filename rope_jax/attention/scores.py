@@ -73,19 +73,9 @@ def mix(
   weights_bnts: jax.Array,
   *,
   in_blocks: bool = False,
-  turned: bool = True,
 ) -> jax.Array:
-  """What the weights pick up, linear in them: float32 [b, n, t, h].
-
-  Args:
-    position, params, tile, in_blocks: as in `entries`.
-    weights_bnts: of the keys.
-    turned: whether the tile's values are [b, k, h, s].
-  """
-  if turned:
-    weighted = _tile_weighted if in_blocks else _weighted
-  else:
-    weighted = _weighted_upright
+  """What the weights pick up, linear in them: float32 [b, n, t, h]."""
+  weighted = _tile_weighted if in_blocks else _weighted
   out = weighted(weights_bnts, tile.v_bksh)
   if not overrides(position, 'values'):
     return out
@@ -129,14 +119,6 @@ def _weighted(weights_bnts: jax.Array, v_bkhs: jax.Array) -> jax.Array:
   k, h = v_bkhs.shape[1:3]
   weights = weights_bnts.reshape(b, k, n // k, t, s).astype(v_bkhs.dtype)
   return _einsum('bkgts,bkhs->bkgth', weights, v_bkhs).reshape(b, n, t, h)
-
-
-def _weighted_upright(weights_bnts: jax.Array, v_bksh: jax.Array) -> jax.Array:
-  """The same of values that come as [b, k, s, h]."""
-  b, n, t, s = weights_bnts.shape
-  k, h = v_bksh.shape[1], v_bksh.shape[3]
-  weights = weights_bnts.reshape(b, k, n // k, t, s).astype(v_bksh.dtype)
-  return _einsum('bkgts,bksh->bkgth', weights, v_bksh).reshape(b, n, t, h)
 
 
 def _einsum(how: str, x: jax.Array, y: jax.Array) -> jax.Array:

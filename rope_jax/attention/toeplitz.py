@@ -46,7 +46,7 @@ def bias(
       )
       found = _float32(part.bias(own, q, k, places))
     else:
-      groups, head_dim = tile.turned[0][1].shape[1:3]  # [b, k, h, s].
+      groups, head_dim = tile.v_bksh.shape[1:3]  # Of a tile: [b, k, h, s].
       t, s = places.q_pos_bt.shape[1], places.k_pos_bs.shape[1]
       light = isinstance(part, Curve) and part.light
       steady = in_blocks and part.reads == 'distance' and min(t, s) > 1

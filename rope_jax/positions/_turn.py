@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.positions import base
+from rope_jax.positions import _circle, base
 
 Waves = tuple[jax.Array, jax.Array]
 
@@ -25,7 +25,8 @@ def waves(phase_btf: jax.Array, amplitude: Any = 1.0) -> Waves:
   """
 
   def make(amplitude, phase_btf):
-    return jnp.cos(phase_btf) * amplitude, jnp.sin(phase_btf) * amplitude
+    cos_btf, sin_btf = _circle.cos_sin(phase_btf)
+    return cos_btf * amplitude, sin_btf * amplitude
 
   return _apart(make, jnp.asarray(amplitude, jnp.float32), phase_btf)
 

@@ -1,7 +1,8 @@
 """Cosine and sine together, of phases that are mostly less than a turn.
 
-Compilers make each on its own, by a reduction that is safe up to 1e38; on CPU
-that is 9 ns a pair, which for one row of four heads is a fifth of RoPE's time.
+Compilers make each on its own, by a reduction that is safe up to 1e38. On CPU
+that takes 20 ns a pair where this takes 3, and was a fifth of RoPE's time on four
+rows of four heads.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def test_memory_that_is_kept_is_not_asked_for_again():
         capture_output=True,
         text=True,
         check=True,
-      ).stdout  # fmt: skip
+      ).stdout
     )
     for argument in ((), ('keep',))
   )

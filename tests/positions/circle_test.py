@@ -10,7 +10,7 @@ import pytest
 from rope_jax.positions import _circle
 
 
-@pytest.mark.parametrize('reach, bound', [(4.0, 1.2e-7), (1e4, 2.5e-7)])
+@pytest.mark.parametrize(('reach', 'bound'), [(4.0, 1.2e-7), (1e4, 2.5e-7)])
 def test_they_are_as_good_as_documented(reach, bound):
   x = np.random.default_rng(0).uniform(-reach, reach, 200_000)
   x = np.concatenate([x, np.arange(-8, 9) * np.pi / 4]).astype(np.float32)

@@ -97,7 +97,7 @@ def attention_memory(heads: int, tokens: int, bias: str) -> Job:
   beyond what was there, and 'planned', what the compiled program allocates."""
   run, given = _attention(heads, tokens, bias, True)
   run = run.lower(*given).compile()
-  account = run.memory_analysis()
+  account: Any = run.memory_analysis()
   planned = account.temp_size_in_bytes + account.output_size_in_bytes
 
   def measured():

@@ -1,0 +1,1 @@
+"""The spectrum lab: what RoPE can and cannot reach, before training."""

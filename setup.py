@@ -23,6 +23,7 @@ CORE = [
   'plotly>=6.0,<8',
   'rich>=13.7,<16',
   'tensorflow-datasets>=4.9.10,<4.10',
+  'threadpoolctl>=3.5,<4',
   'tokenizers>=0.20,<1',
 ]
 
@@ -67,6 +68,7 @@ setuptools.setup(
   package_data={
     'rope_jax': ['targets/*'],
     'rope_jax.report': ['*.html', '*.css', '*.js'],
+    'rope_jax.spectrum': ['*.html', '*.css', '*.js', '*.csv'],
   },
   install_requires=CORE,
   extras_require=EXTRAS,

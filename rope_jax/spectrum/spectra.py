@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -86,8 +87,8 @@ def check_head_dim(head_dim: int) -> None:
   whole = isinstance(head_dim, int | np.integer)
   if not whole or head_dim < 2 or head_dim % 2:
     raise ValueError(
-      f'head_dim={head_dim!r}: coordinates turn in pairs, so it must be an even '
-      'integer >= 2.'
+      f'head_dim={head_dim!r}: coordinates turn in pairs, so it must be an '
+      'even integer >= 2.'
     )
 
 
@@ -127,7 +128,7 @@ def of(
     ValueError: the method turns nothing; head_dim does not suit it.
   """
   check_head_dim(head_dim)
-  turning = getattr(position, 'turning', position)
+  turning: Any = getattr(position, 'turning', position)
   label = label or described(position)
   if turning is None or not hasattr(turning, 'frequencies'):
     raise ValueError(
@@ -135,7 +136,10 @@ def of(
       'spectrum; give a rotary one, such as rope, yarn or p_rope.'
     )
   frequency_f, amplitude = turning.frequencies(head_dim, context_len)
-  return Spectrum(label, frequency_f, amplitude, _original(turning, head_dim))
+  original_f = frequency_f
+  if isinstance(turning, rope.Rope):
+    original_f = _original(turning, head_dim)
+  return Spectrum(label, frequency_f, amplitude, original_f)
 
 
 def of_layout(
@@ -172,7 +176,8 @@ def of_layout(
 def described(position: positions.Position) -> str:
   """A short label: the name, and the fields that are not the defaults.
 
-  >>> described(positions.build({'name': 'linear', 'theta': 1e4, 'factor': 4.0}))
+  >>> spec = {'name': 'linear', 'theta': 1e4, 'factor': 4.0}
+  >>> described(positions.build(spec))
   'linear theta=10000 factor=4'
   """
   parts = getattr(position, 'parts', (position,))
@@ -193,10 +198,8 @@ def _described(position: positions.Position) -> str:
   return ' '.join(said)
 
 
-def _original(turning: positions.Position, head_dim: int) -> np.ndarray | None:
-  """RoPE's series of the method's own theta; None where it has none."""
-  if not isinstance(turning, rope.Rope):
-    return None
+def _original(turning: rope.Rope, head_dim: int) -> np.ndarray:
+  """RoPE's series of the method's own theta: float64 [head_dim / 2]."""
   original_f = np.zeros(head_dim // 2)
   pairs = turning.pairs(head_dim)
   series_f = rope.series(turning.theta, turning.rotary_dim(head_dim))

@@ -206,7 +206,7 @@ def _compare(a, b, layers, head_dim, context_len) -> LayerDiff:
   (turn_a, grow_a), (turn_b, grow_b) = (
     _spectrum(x, head_dim, context_len) for x in (a, b)
   )
-  sharp = [_temperature(x, context_len) for x in (a, b)]
+  sharp = [temperature(x, context_len) for x in (a, b)]
   say_a, say_b = _said(a), _said(b)
   return LayerDiff(
     layers=layers,
@@ -231,8 +231,11 @@ def _spectrum(position, head_dim, context_len):
   return turning.frequencies(head_dim, context_len)
 
 
-def _temperature(position: positions.Position, context_len) -> float:
-  """The factor on the scores of the last of context_len tokens, one head."""
+def temperature(position: positions.Position, context_len: int | None) -> float:
+  """The factor on the scores of the last of context_len tokens, one head.
+
+  1 for a context of None, and for a method that learns its factor.
+  """
   learns = positions.overrides(position, 'init')
   scales = positions.overrides(position, 'scale')
   if context_len is None or learns or not scales:

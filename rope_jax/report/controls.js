@@ -123,19 +123,7 @@ const start = () => {
   } else drop('chart-training');
   const paint = (keep) => begin.forEach((draw) => draw(keep));
 
-  const button = document.getElementById('theme');
-  const turn = (name, keep = true) => {
-    root.dataset.theme = name;
-    button.textContent = name === 'dark' ? 'light' : 'dark';
-    paint(keep);
-  };
-  button.onclick = () => turn(dark() ? 'light' : 'dark');
-  const system = window.matchMedia('(prefers-color-scheme: dark)');
-  system.onchange = (event) => turn(event.matches ? 'dark' : 'light');
-  // #dark and #light choose the theme, for a link and for a screenshot.
-  const asked = location.hash.slice(1);
-  turn(['dark', 'light'].includes(asked) ? asked
-    : system.matches ? 'dark' : 'light', false);
+  themed(paint);
 };
 
 const sortable = (table) => {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -46,17 +48,28 @@ def figure_files(data: StudyData) -> dict[str, bytes]:
   Returns:
     {'svg': bytes, 'png': bytes at 200 dpi}, the same for the same data.
   """
+  with printed():
+    return saved(_draw(data), 200)
+
+
+@contextlib.contextmanager
+def printed() -> Iterator[None]:
+  """The fonts, sizes and inks of print, whatever the user's own settings."""
   import matplotlib
 
   with matplotlib.rc_context():
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(_RC)
-    figure = _draw(data)
-    files = {}
-    for kind, metadata in (('svg', {'Date': None}), ('png', {})):
-      out = io.BytesIO()
-      figure.savefig(out, format=kind, dpi=200, metadata=metadata)
-      files[kind] = out.getvalue()
+    yield
+
+
+def saved(figure, dpi: int) -> dict[str, bytes]:
+  """{'svg': bytes, 'png': bytes}, the same for the same figure."""
+  files = {}
+  for kind, metadata in (('svg', {'Date': None}), ('png', {})):
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, dpi=dpi, metadata=metadata)
+    files[kind] = out.getvalue()
   return files
 
 

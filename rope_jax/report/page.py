@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.resources
 import json
 import math
 import re
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rope_jax.report import ranking, rules, tables
+from rope_jax.report.inline import as_json, asset, filled, rounded
 from rope_jax.report.inputs import (
   AS_TRAINED,
   POOLED,
@@ -44,7 +44,7 @@ def page(data: StudyData) -> str:
   escape = html.escape
   slots = {
     'title': escape(data.title),
-    'style': _asset('report.css'),
+    'style': asset('report.css'),
     'question': _paragraphs(data.question),
     'facts': _facts(data),
     'findings': _list(rules.findings(data)),
@@ -61,13 +61,11 @@ def page(data: StudyData) -> str:
       f'<tr><td>{escape(str(k))}</td><td>{escape(str(v))}</td></tr>'
       for k, v in data.versions.items()
     ),
-    'data': _json(chart_data(data)),
+    'data': as_json(chart_data(data)),
     'plotly': plotly.offline.get_plotlyjs(),
-    'script': '\n'.join(_asset(name) for name in _SCRIPTS),
+    'script': '\n'.join(asset(name) for name in _SCRIPTS),
   }
-  # One pass: a slot's text is never searched for slots.
-  template = _asset('template.html')
-  return re.sub(r'\{\{(\w+)\}\}', lambda m: slots[m[1]], template)
+  return filled(asset('template.html'), slots)
 
 
 def chart_data(data: StudyData) -> dict[str, Any]:
@@ -85,9 +83,9 @@ def chart_data(data: StudyData) -> dict[str, Any]:
         'p': data.protocols.index(row['protocol']),
         'n': int(row['eval_len']),
         'seed': row['seed'] if row['seed'] == POOLED else int(row['seed']),
-        'nll': _round(row['nll']),
-        'se': _round(row['stderr']),
-        'bits': _round(row['bits_per_byte']),
+        'nll': rounded(row['nll']),
+        'se': rounded(row['stderr']),
+        'bits': rounded(row['bits_per_byte']),
         'docs': int(row['documents']),
         'tokens': int(row['tokens']),
       }
@@ -166,11 +164,11 @@ def _training(curve) -> dict[str, Any]:
   val_step, val_loss = curve.get('val_step'), curve.get('val_loss')
   if val_step is not None and val_loss is not None and len(val_step):
     at = np.interp(val_step, curve['step'], tokens)
-    found['vx'] = [_round(x) for x in at]
-    found['vy'] = [_round(x) for x in val_loss]
+    found['vx'] = [rounded(x) for x in at]
+    found['vy'] = [rounded(x) for x in val_loss]
   speed = curve.get('tokens_per_second')
   if speed is not None and np.size(speed):
-    found['speed'] = _round(np.median(np.asarray(speed, float)))
+    found['speed'] = rounded(np.median(np.asarray(speed, float)))
   return found
 
 
@@ -181,25 +179,7 @@ def _means(values, group) -> list[float | None]:
     return []
   count = np.bincount(group)
   total = np.bincount(group, weights=values)
-  return [_round(x) for x in total[count > 0] / count[count > 0]]
-
-
-def _round(value) -> float | None:
-  """Six significant digits: enough to draw, and the page stays small."""
-  if value is None or not math.isfinite(value):
-    return None
-  return float(f'{float(value):.6g}')
-
-
-def _json(value) -> str:
-  """JSON that cannot end the script element it stands in."""
-  text = json.dumps(value, separators=(',', ':'), allow_nan=False)
-  return text.replace('<', '\\u003c').replace('>', '\\u003e')
-
-
-def _asset(name: str) -> str:
-  files = importlib.resources.files('rope_jax.report')
-  return files.joinpath(name).read_text(encoding='utf-8')
+  return [rounded(x) for x in total[count > 0] / count[count > 0]]
 
 
 def _facts(data: StudyData) -> str:

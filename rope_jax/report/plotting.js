@@ -1,4 +1,4 @@
-// What the charts of report.html share: colours, bands, axes, the data.
+// What the charts of a page share: colours, bands, axes, the data.
 const study = JSON.parse(document.getElementById('study').textContent);
 const root = document.documentElement;
 const narrow = () => window.innerWidth < 600;
@@ -196,3 +196,21 @@ const say = (id, text) => {
 };
 const shown = (id) => study.series.map((series, s) => s)
   .filter((s) => hidden[id].has(s) === false);
+
+// The button that turns light to dark; `paint(keep)` draws everything, with
+// keep false the first time.
+const themed = (paint) => {
+  const button = document.getElementById('theme');
+  const turn = (name, keep = true) => {
+    root.dataset.theme = name;
+    button.textContent = name === 'dark' ? 'light' : 'dark';
+    paint(keep);
+  };
+  button.onclick = () => turn(dark() ? 'light' : 'dark');
+  const system = window.matchMedia('(prefers-color-scheme: dark)');
+  system.onchange = (event) => turn(event.matches ? 'dark' : 'light');
+  // #dark and #light choose the theme, for a link and for a screenshot.
+  const asked = location.hash.slice(1).split('&')
+    .find((word) => ['dark', 'light'].includes(word));
+  turn(asked || (system.matches ? 'dark' : 'light'), false);
+};

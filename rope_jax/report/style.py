@@ -9,7 +9,7 @@ from rope_jax.report.inputs import AS_TRAINED, StudyData, family
 
 # (on white, on dark): Okabe and Ito's colours without the yellow, which
 # vanishes on white, then four of Paul Tol's muted ones.
-_COLOURS = (
+COLOURS = (
   ('#0072b2', '#4ea6e6'),
   ('#d55e00', '#f07f36'),
   ('#009e73', '#2fc79b'),
@@ -36,7 +36,7 @@ _MARKERS = (
 )
 _SOLID = ''
 # On and off lengths in pixels, as plotly and SVG take them.
-_DASHES = ('7,3', '2,2', '10,3,2,3', '12,3', '5,2,2,2,2,2', '4,5')
+DASHES = ('7,3', '2,2', '10,3,2,3', '12,3', '5,2,2,2,2,2', '4,5')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +74,16 @@ def styles(data: StudyData) -> dict[tuple[str, str], Style]:
     m = methods.index(method)
     marker, symbol = _MARKERS[m % len(_MARKERS)]
     if variant == AS_TRAINED:
-      again = m // len(_COLOURS)  # The colours come round: dashed then.
-      place, dash = m, _DASHES[(again - 1) % len(_DASHES)] if again else _SOLID
+      again = m // len(COLOURS)  # The colours come round: dashed then.
+      place, dash = m, DASHES[(again - 1) % len(DASHES)] if again else _SOLID
     elif kin:
       names = list(kin)
-      dash = _DASHES[names.index(family(variant)) % len(_DASHES)]
+      dash = DASHES[names.index(family(variant)) % len(DASHES)]
       place = len(methods) + kin[family(variant)].index(variant)
     else:
       v = variants.index(variant)
-      place, dash = len(methods) + v, _DASHES[v % len(_DASHES)]
-    color, dark = _COLOURS[place % len(_COLOURS)]
+      place, dash = len(methods) + v, DASHES[v % len(DASHES)]
+    color, dark = COLOURS[place % len(COLOURS)]
     found[method, variant] = Style(color, dark, marker, symbol, dash)
   return found
 

@@ -1,4 +1,4 @@
-"""Methods as they are named on a command line or in a config.json."""
+"""Methods as they are named on a command line, or in a config.json."""
 
 from __future__ import annotations
 
@@ -12,29 +12,52 @@ from rope_jax import interop, positions
 
 
 def parsed(words: str) -> positions.Position:
-  """A method from 'name:field=value,field=value', a JSON spec, or a config.
-
-  Args:
-    words: a method's name and fields; the JSON of a spec; or the path of a
-      Hugging Face config.json, of a model whose layers all have one method.
+  """A method from 'name:field=value,field=value', or the JSON of a spec.
 
   Raises:
-    ValueError: what is said of a bad spec, or that there is no such file.
+    ValueError: what is said of a bad spec.
 
   Example:
     >>> parsed('yarn:theta=1e4,factor=16,train_len=4096').factor
     16.0
   """
-  if words.endswith('.json'):
-    layout = interop.layout_from_hf(config(words))
-    turning = list(dict.fromkeys(p for p in layout if turns(p)))
-    if len(turning) != 1:
-      raise ValueError(
-        f'{words}: its layers have {len(turning)} methods that turn; name one '
-        'as name:field=value.'
-      )
-    return turning[0]
   return positions.build(_spec(words))
+
+
+def expanded(words: str, head_dim: int) -> dict[str, positions.Position]:
+  """A method by its words, or those of a model's layers that turn, by label.
+
+  Args:
+    words: as `parsed` takes them, or the path of a Hugging Face config.json.
+    head_dim: what the config's heads must be, where it says.
+
+  Raises:
+    ValueError: what is said of a bad spec or config; no such file; heads of
+      another width; no layer that turns.
+  """
+  if not words.endswith('.json'):
+    return {words: parsed(words)}
+  given = config(words)
+  width = given.get('head_dim')
+  if width is None and given.get('hidden_size'):
+    width = given['hidden_size'] // (given.get('num_attention_heads') or 1)
+  if width is not None and width != head_dim:
+    raise ValueError(
+      f'{words}: its heads are {width} wide, but head_dim={head_dim}; say '
+      f'--head_dim={width}.'
+    )
+  met: dict[positions.Position, list[int]] = {}
+  for layer, position in enumerate(interop.layout_from_hf(given)):
+    if hasattr(getattr(position, 'turning', position), 'frequencies'):
+      met.setdefault(position, []).append(layer)
+  if not met:
+    raise ValueError(f'{words}: no layer turns q and k by frequencies.')
+  if len(met) == 1:
+    return {words: next(iter(met))}
+  return {
+    f'{words} layers {", ".join(map(str, layers))}': position
+    for position, layers in met.items()
+  }
 
 
 def config(path: str) -> Mapping[str, Any]:
@@ -52,11 +75,6 @@ def config(path: str) -> Mapping[str, Any]:
   if not isinstance(found, dict):
     raise ValueError(f'{path}: holds no object; give a whole config.json.')
   return found
-
-
-def turns(position: positions.Position) -> bool:
-  """Whether a method turns q and k by frequencies."""
-  return hasattr(getattr(position, 'turning', position), 'frequencies')
 
 
 def scaled(theta: float, train_len: int, target_len: int) -> dict[str, str]:

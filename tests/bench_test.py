@@ -12,6 +12,7 @@ from rope_jax.bench import (
   duel,
   figures,
   phases,
+  spectrum,
   profile,
   timing,
   train,
@@ -183,3 +184,11 @@ def test_a_table_says_which_bars_are_reached(tmp_path):
   assert [r['reached'] for r in figures.rows(made)] == [True, False, True, None]
   figures.plot(made, 'title', tmp_path / 'plot.png')
   assert (tmp_path / 'plot.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_the_spectrum_suite_measures_curves_and_the_certified_table():
+  said = []
+  found = spectrum.run(said.append, 4096, (128, 256))
+  assert [f.bar for f in found] == [2.0, 2.0, 2.0, 300.0]
+  assert all(f.value > 0 for f in found)
+  assert any('windows, all from' in line for line in said)

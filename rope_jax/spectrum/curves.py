@@ -12,7 +12,6 @@ from rope_jax import positions
 from rope_jax.report.inline import rounded
 from rope_jax.spectrum import limits, spectra, sums
 from rope_jax.spectrum import pairs as pairs_lib
-from rope_jax.spectrum.folded import folded_blocks
 from rope_jax.spectrum.spectra import Spectrum
 from rope_jax.spectrum.violation import exact_sign
 
@@ -63,7 +62,7 @@ def summed(spectrum: Spectrum, start_b: np.ndarray) -> dict[str, Any]:
   low = np.full(start_b.size, np.inf)
   high, total = -low, np.zeros(start_b.size)
   value, first = np.empty(start_b.size), None
-  for begin, value_m in folded_blocks(spectrum, last + 1, int(start_b[0])):
+  for begin, value_m in sums.cosine_blocks(spectrum, last + 1, int(start_b[0])):
     stop = begin + value_m.size
     # The bin that the block begins in, and those that start in it.
     at = int(np.searchsorted(start_b, begin, side='right')) - 1

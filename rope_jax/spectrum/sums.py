@@ -10,8 +10,11 @@ import numpy as np
 from rope_jax.spectrum.spectra import Spectrum
 
 LIMIT = 2**40  # Distances are below it, in tokens.
-_STEP = 1 << 10  # Distances in a row of a block.
-_BLOCK = 1 << 20  # Distances computed at once.
+_HALF = 256  # Distances on either side of a centre.
+_BLOCK = 1 << 16  # Distances computed at once: what a cache holds.
+# Multiplications of one product of matrices. OpenBLAS keeps such small ones on
+# one core; on two, each waits for the other wherever a machine is busy.
+_PRODUCT = 1 << 18
 _DIRECT = 1 << 11  # Of them where they lie far apart.
 _DENSE = 16  # A block's distance costs less than this share of a lone one's.
 _WORD = 1 << 64  # A turn in whole numbers.
@@ -63,9 +66,11 @@ def cosine_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
   """The sum of cosines at every distance, a block at a time.
 
-  cos((s + j) f) = cos(s f) cos(j f) - sin(s f) sin(j f)
+  cos((s + j) f) + cos((s - j) f) = 2 cos(s f) cos(j f)
+  cos((s - j) f) - cos((s + j) f) = 2 sin(s f) sin(j f)
 
-  so that a block is one product of matrices, [rows, 2 f] by [2 f, 1024].
+  so that two products of matrices, [rows, f] by [f, 256] each, give the
+  distances on both sides of every centre s.
 
   Args:
     spectrum: f_k and a_k.
@@ -88,16 +93,27 @@ def cosine_blocks(
 
 
 def _blocks(spectrum, length, start, block):
-  turns_f = turns(spectrum)
-  step = min(_STEP, block, length - start)
-  fine_jf = phases(np.arange(step), turns_f)
-  fine_jf = np.concatenate([np.cos(fine_jf), np.sin(fine_jf)], 1)
-  square_f = np.concatenate([spectrum.square_f, -spectrum.square_f])
+  turns_f, square_f = turns(spectrum), spectrum.square_f
+  pairs = turns_f.size
+  most = max(1, _PRODUCT // (_HALF * pairs))
+  near_fj = phases(np.arange(1, _HALF + 1), turns_f).T
+  cos_fj, sin_fj = np.cos(near_fj), np.sin(near_fj)
   for first in range(start, length, block):
     count = min(block, length - first)
-    rows = phases(np.arange(first, first + count, step), turns_f)
-    rows = np.concatenate([np.cos(rows), np.sin(rows)], 1) * square_f
-    yield first, (rows @ fine_jf.T).ravel()[:count]
+    centres = -(-count // (2 * _HALF))
+    rows = min(most, centres)
+    centres = -(-centres // rows) * rows  # Whole products, cut below.
+    centre_s = first + _HALF + 2 * _HALF * np.arange(centres)
+    far_sf = phases(centre_s, turns_f)
+    cos_sf, sin_sf = np.cos(far_sf) * square_f, np.sin(far_sf) * square_f
+    even_sj = (cos_sf.reshape(-1, rows, pairs) @ cos_fj).reshape(centres, -1)
+    odd_sj = (sin_sf.reshape(-1, rows, pairs) @ sin_fj).reshape(centres, -1)
+    value_sm = np.empty((centres, 2 * _HALF))
+    np.add(even_sj, odd_sj, out=value_sm[:, _HALF - 1 :: -1])
+    value_sm[:, _HALF] = cos_sf.sum(1)
+    right_sm = value_sm[:, _HALF + 1 :]
+    np.subtract(even_sj[:, :-1], odd_sj[:, :-1], out=right_sm)
+    yield first, value_sm.ravel()[:count]
 
 
 def rounding(spectrum: Spectrum, length: int) -> float:

@@ -21,7 +21,6 @@ SU_BASES = {
   1: 4.3e3, 2: 1.2e4, 4: 2.7e4, 8: 8.4e4, 16: 2.3e5, 32: 6.3e5, 64: 2.1e6,
   128: 4.9e6, 256: 2.4e7, 512: 5.8e7, 1024: 6.5e7,
 }  # fmt: skip
-_FIRST_BLOCK = 1 << 16  # Distances; blocks that follow are up to 2^20 long.
 _MOST_BITS = 1 << 14  # Of a cosine, before a sum counts as undecided.
 
 
@@ -55,15 +54,11 @@ def first_violation(what: Spectrum | np.ndarray, length: int) -> int | None:
   if not isinstance(what, Spectrum):
     what = Spectrum('frequencies', what)
   sums.check_length(length)
-  start, block = 0, _FIRST_BLOCK
-  while start < length:
-    end = min(start + block, length)
-    found = next(sums.cosine_blocks(what, end, start, block))[1]
-    doubt = sums.rounding(what, end)
+  for start, found in sums.cosine_blocks(what, length):
+    doubt = sums.rounding(what, start + found.size)
     for at in np.flatnonzero(found <= doubt):
       if found[at] < -doubt or exact_sign(what, start + int(at)) < 0:
         return start + int(at)
-    start, block = end, min(4 * block, 1 << 20)
   return None
 
 

@@ -12,8 +12,8 @@ from rope_jax.bench import (
   duel,
   figures,
   phases,
-  spectrum,
   profile,
+  spectrum,
   timing,
   train,
 )

@@ -7,10 +7,10 @@ one also under four scalings of the same weights.
 Command: make study
 Time: 8 minutes on 2 CPU cores, after installing.
 Result (seed 0, bits per byte by last(64), standard errors about 0.07): RoPE
-  breaks, from 2.14 at 128 to 2.73 at 256 and 4.62 at 2048. YaRN mends it most
+  breaks, from 2.14 at 128 to 2.76 at 256 and 4.63 at 2048. YaRN mends it most
   (2.25 at 256, 2.45 at 512, 3.27 at 2048, 55 % of the rise), NTK up to 4x
-  (2.86 at 512), linear without fine-tuning nowhere. Sinusoidal breaks at once
-  (2.64, then 4.14 at 256). T5 holds to 4x its length (2.11, 2.23 at 512) and
+  (2.88 at 512), linear without fine-tuning nowhere. Sinusoidal breaks at once
+  (2.65, then 4.09 at 256). T5 holds to 4x its length (2.11, 2.23 at 512) and
   then rises (3.11 at 2048). ALiBi is worse at 128 (2.37) and flat to 2048.
 """
 

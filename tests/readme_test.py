@@ -20,7 +20,7 @@ def _blocks(language):
 
 
 def _commands():
-  lines = '\n'.join(_blocks('sh')).splitlines()
+  lines = '\n'.join(_blocks('sh')).replace('\\\n', ' ').splitlines()
   return [line for line in lines if line.startswith('python -m')]
 
 

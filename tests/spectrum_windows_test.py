@@ -75,12 +75,25 @@ def test_what_carries_a_length_carries_shorter_ones():
   assert short.robust < long.robust
 
 
+@pytest.mark.parametrize('shorter', [300, 149])
+def test_windows_of_a_shorter_length_spare_work_and_change_nothing(shorter):
+  known = windows.certify(64, shorter)
+  found = windows.certify(64, 300 if shorter < 300 else 500, known=known)
+  whole = windows.certify(64, found.length)
+  assert found.bounds.shape == whole.bounds.shape
+  np.testing.assert_allclose(found.bounds, whole.bounds, rtol=2.1e-10)
+  with pytest.raises(ValueError, match='give shorter ones of the same width'):
+    windows.certify(64, shorter, known=known)
+  with pytest.raises(ValueError, match='give shorter ones of the same width'):
+    windows.certify(32, 2 * shorter, known=known)
+
+
 def test_the_tail_and_the_bounds_on_derivatives_hold():
   prover = certify.Prover(32, 300)
   end = prover.tail()
   assert holds(math.exp(end), 32, 300)
   # A window of the whole range gives the same as its pieces.
-  whole, _ = prover.settle(0.0, end)
+  whole, _ = prover.settle(np.array([0.0]), np.array([end]))
   pieces = windows.certify(32, 300)
   assert math.exp(whole.min()) == pytest.approx(pieces.first, rel=2e-10)
 

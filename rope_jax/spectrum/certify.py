@@ -43,11 +43,6 @@ class Intervals:
   at: np.ndarray
   distance: np.ndarray
 
-  @classmethod
-  def between(cls, edges: np.ndarray) -> Intervals:
-    none = np.zeros(0, np.int64)
-    return cls(edges[:-1], edges[1:], none, none)
-
   @property
   def middle(self) -> np.ndarray:
     return 0.5 * (self.low + self.high)
@@ -122,10 +117,21 @@ class Prover:
       low, high = (low, middle) if least(middle) >= 0 else (middle, high)
     return high
 
-  def settle(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """(feasible, undecided) intervals of x in [low, high]: float64 [n, 2]."""
-    found = Intervals.between(np.array([low, high]))
-    start, stop = 0, min(_FIRST, self.length)
+  def settle(
+    self, low: np.ndarray, high: np.ndarray, start: int = 0
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Settles intervals of x.
+
+    Args:
+      low, high: float64 [n], of intervals that do not overlap.
+      start: below the length; distances below it are known to be feasible.
+
+    Returns:
+      (feasible, undecided), float64 [m, 2] each.
+    """
+    none = np.zeros(0, np.int64)
+    found = Intervals(low, high, none, none)
+    stop = min(max(2 * start, _FIRST), self.length)
     while True:
       found = self._screen(found, start, stop)
       if stop == self.length:

@@ -3,12 +3,22 @@
 import csv
 import json
 import math
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from rope_jax import positions
-from rope_jax.spectrum import lab, methods, recommend, spectra, windows
+from rope_jax.spectrum import (
+  lab,
+  methods,
+  recommend,
+  settings,
+  spectra,
+  windows,
+)
 
 
 def plain_sum(frequencies, distance):
@@ -22,7 +32,9 @@ def first_negative(frequencies, length):
 def test_a_trained_model_is_best_served_by_what_shows_it_nothing_new():
   found = recommend.recommend(128, 8192, 4096, 1e4)
   by_name = {choice.spec['name']: choice for choice in found}
-  assert found[0].spec['name'] == 'yarn'
+  # Both show nothing new and slow no fast pair; one goes negative later.
+  assert [c.spec['name'] for c in found[:2]] == ['llama3', 'yarn']
+  assert found[0].violation > found[1].violation
   assert by_name['yarn'].new == by_name['yarn'].slowed == 0
   # Linear interpolation slows every pair, NTK leaves pairs beyond training.
   fast = sum(4096 * 1e4 ** (-k / 64) / math.tau > 32 for k in range(64))
@@ -53,7 +65,9 @@ def test_bases_for_tuning_are_above_the_critical_one_and_feasible():
   for choice in tuned:
     assert choice.spec['theta'] >= critical
     assert choice.violation is None
-  assert max(c.spec['theta'] for c in tuned) >= windows.certify(64, 2048).robust
+  robust = windows.certify(64, 2048).robust
+  assert [c.fragile for c in tuned] == [False, True]
+  assert tuned[0].spec['theta'] >= robust > tuned[1].spec['theta']
 
 
 def test_a_new_model_gets_a_base_that_no_neighbour_spoils():
@@ -71,6 +85,12 @@ def test_a_new_model_gets_a_base_that_no_neighbour_spoils():
 
 def test_a_short_training_is_offered_a_small_base():
   found = recommend.recommend(64, 2048, 512)
+  # Trained at 512, every base leaves pairs that meet new phases at 2048.
+  for choice in found:
+    turns = [
+      512 * choice.spec['theta'] ** (-k / 32) / math.tau for k in range(32)
+    ]
+    assert choice.new == sum(turn < 1 for turn in turns)
   small = [c for c in found if c.spec['theta'] < 1e3]
   assert len(small) == 1
   assert small[0].spec['theta'] == pytest.approx(2 * 512 / math.pi, rel=1e-5)
@@ -97,9 +117,9 @@ def test_bad_settings_are_refused(given, match):
     recommend.recommend(**arguments)
   if 'most' not in given:
     with pytest.raises(ValueError, match=match):
-      lab.Settings(
-        arguments['head_dim'], arguments['theta'], arguments['train_len'],
-        arguments['target_len'],
+      settings.Settings(
+        arguments['head_dim'], arguments['target_len'], arguments['theta'],
+        arguments['train_len'],
       )  # fmt: skip
 
 
@@ -111,6 +131,17 @@ def test_methods_are_read_from_words_json_and_configs(tmp_path):
   assert methods.parsed(words) == yarn
   assert methods.parsed(json.dumps(positions.spec(yarn))) == yarn
   assert methods.parsed(words + ',ramp=paper').ramp == 'paper'
+  listed = methods.parsed(
+    'longrope:theta=1e4,train_len=16,short_factor=(1.0,1.0),'
+    'long_factor=[2.0,4.0]'
+  )
+  assert listed.long_factor == (2.0, 4.0)
+  with pytest.raises(ValueError, match='factor=nan'):
+    methods.parsed('linear:theta=1e4,factor=nan')
+  with pytest.raises(ValueError, match='make 4 pairs; give one number'):
+    spectra.of(listed, 8)
+  with pytest.raises(ValueError, match='a method is wanted here'):
+    methods.parsed('config.json')
   for words, match in (
     ('yarn:factor', "'factor' is no field=value"),
     ('yarm:theta=1e4', 'Did you mean'),
@@ -135,8 +166,9 @@ def test_a_config_gives_each_of_its_layers_spectra(tmp_path):
     'max_position_embeddings': 8192,
   }  # fmt: skip
   assert read(llama)[str(path)].theta == 5e5
-  with pytest.raises(ValueError, match='its heads are 64 wide, but head_dim=8'):
+  with pytest.raises(ValueError, match='turn 64 coordinates, but head_dim=8'):
     read(llama, 8)
+  assert methods.trained(str(path), 64) == {'theta': 5e5, 'train_len': 8192}
   with pytest.raises(ValueError, match='holds no object'):
     read([1])
   with pytest.raises(ValueError, match='cannot be read'):
@@ -158,8 +190,8 @@ def test_a_config_gives_each_of_its_layers_spectra(tmp_path):
 
 def test_a_study_says_and_writes_what_it_found(tmp_path):
   said = []
-  settings = lab.Settings(64, 1e4, 512, 2048)
-  made = lab.study(settings, str(tmp_path), said.append)
+  wanted = settings.Settings(64, 2048, 1e4, 512)
+  made = lab.study(wanted, str(tmp_path), said.append)
   names = {path.name for path in made}
   assert names == {
     'pairs.csv', 'decay.csv', 'decay.svg', 'decay.png', 'pairs.svg',
@@ -183,15 +215,91 @@ def test_a_study_says_and_writes_what_it_found(tmp_path):
   )
 
 
-def test_differences_and_variants_are_told():
+def test_differences_and_variants_are_told(tmp_path):
   said = []
-  settings = lab.Settings(128, 1e4, 4096, 65536)
   yarn = 'yarn:theta=1e4,factor=16,train_len=4096'
-  lab.variants(yarn, settings, said.append)
+  made = lab.variants(yarn, 128, 65536, str(tmp_path), said.append)
   assert 'up to 3.04x apart (pair 38)' in '\n'.join(said)
-  lab.difference([yarn, yarn], settings, said.append)
+  assert {p.name for p in made} == {'decay.csv', 'decay.svg', 'decay.png'}
+  said.clear()
+  lab.difference([yarn, yarn + ',ramp=paper'], 128, 65536, None, said.append)
+  assert 'up to 3.04x apart (pair 38)' in '\n'.join(said)
   with pytest.raises(ValueError, match='takes two methods'):
-    lab.difference([yarn], settings, said.append)
+    lab.difference([yarn], 128, 65536, None, said.append)
+
+
+def test_the_classic_study_has_its_bounds(tmp_path):
+  said = []
+  made = lab.preset(128, str(tmp_path), said.append)
+  assert {p.name for p in made} == {'decay.csv', 'decay.svg', 'decay.png'}
+  assert '5e6, bound on 65536' in said[0]
+  assert '14607' in said[0]
+
+
+def test_a_method_says_what_its_model_was_trained_with():
+  ntk = 'ntk:theta=5e5,factor=4'
+  found = settings.settled(128, 65536, given=(ntk,))
+  assert (found.theta, found.train_len) == (5e5, 4096)
+  yarn = 'yarn:theta=1e4,factor=16,train_len=2048'
+  assert settings.settled(128, 65536, given=(yarn,)).train_len == 2048
+  for arguments, match in (
+    ({'theta': 1e6, 'given': (ntk,)}, 'theta=1e[+]06, but the methods say 5'),
+    ({'train_len': 4096, 'given': (yarn,)}, 'train_len=4096, but the methods'),
+    ({'given': (ntk, yarn)}, 'are of different models: theta=5'),
+    ({'given': ('rerope:theta=1e4,window=512',)}, 'more than its frequencies'),
+    ({'given': ('xpos:theta=1e4',)}, 'more than its frequencies'),
+  ):
+    with pytest.raises(ValueError, match=match):
+      lab.study(settings.settled(128, 65536, **arguments), None, pytest.fail)
+  for head_dim, target, match in ((4, 8192, 'head_dim=4'), (64, 2**25, '2')):
+    with pytest.raises(ValueError, match=match):
+      settings.settled(head_dim, target)
+
+
+def test_places_that_cannot_be_written_to_are_told_first(tmp_path):
+  file = tmp_path / 'file'
+  file.write_text('mine')
+  wanted = settings.Settings(64, 2048, 1e4, 512)
+  for run in (
+    lambda: lab.study(wanted, str(file), pytest.fail),
+    lambda: lab.preset(64, str(file), pytest.fail),
+    lambda: lab.variants('yarn', 64, 2048, str(file), pytest.fail),
+  ):
+    with pytest.raises(ValueError, match='no folder that can be written to'):
+      run()
+  with pytest.raises(ValueError, match='cannot be written'):
+    lab.certify(str(tmp_path), [64], [128], pytest.fail)
+  with pytest.raises(ValueError, match='head_dim=7'):
+    lab.certify(str(tmp_path / 'w.csv'), [64, 7], [128], pytest.fail)
+  with pytest.raises(ValueError, match='--lengths=abc: give whole numbers'):
+    settings.numbers('lengths', ['abc'])
+  assert file.read_text() == 'mine'
+
+
+@pytest.mark.parametrize(
+  ('words', 'said'),
+  [
+    (['--head_dim=7'], 'head_dim=7'),
+    (['--theta=nan'], 'theta=nan'),
+    (['--target_len=512'], 'target_len=512 is below train_len=4096'),
+    (['--method=yarn:theta=1e4'], 'needs factor, train_len'),
+    (['--preset=decay', '--theta=1e4'], '--preset does not read --theta'),
+    (['--certify=w.csv', '--lengths=abc'], '--lengths=abc: give whole numbers'),
+  ],
+)
+def test_the_entry_point_tells_mistakes_in_a_line(words, said, tmp_path):
+  made = subprocess.run(
+    [sys.executable, '-m', 'experiments.spectrum', *words],
+    capture_output=True,
+    text=True,
+    cwd=pathlib.Path(__file__).parents[1],
+    check=False,
+  )
+  assert made.returncode == 2, made.stderr
+  lines = [x for x in made.stderr.splitlines() if x.startswith('spectrum:')]
+  assert len(lines) == 1, made.stderr
+  assert said in lines[0]
+  assert not made.stdout
 
 
 def test_a_table_of_windows_is_gone_on_with(tmp_path):

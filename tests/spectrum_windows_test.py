@@ -1,11 +1,14 @@
 """Certified windows of bases, against loops, intervals and other lengths."""
 
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
 
-from rope_jax.spectrum import certify, windows
+from rope_jax.spectrum import certify, spectra, violation, windows
+
+PI = Decimal('3.14159265358979323846264338327950288419716939937510582097494')
 
 
 def holds(theta: float, head_dim: int, length: int) -> bool:
@@ -115,10 +118,16 @@ def test_a_table_is_read_as_written(tmp_path):
   path = tmp_path / 'windows.csv'
   windows.write(path, [found])
   back = windows.read(path)[64, 300]
-  np.testing.assert_allclose(back.bounds, found.bounds, rtol=1e-12)
+  np.testing.assert_array_equal(back.bounds, found.bounds)
   path.write_text('a,b\n')
   with pytest.raises(ValueError, match='first line must be head_dim'):
     windows.read(path)
+  for line in ('1,2', '64,300,x,1,2,3', ''):
+    path.write_text(','.join(windows.COLUMNS) + '\n' + line + '\n')
+    with pytest.raises(
+      ValueError, match=r'windows.csv: line 2 is .* six numbers'
+    ):
+      windows.read(path)
 
 
 def test_the_table_that_ships_is_what_certify_finds():
@@ -129,6 +138,70 @@ def test_the_table_that_ships_is_what_certify_finds():
     np.testing.assert_allclose(kept.bounds, found.bounds, rtol=1e-9)
   lengths = {length for _, length in table}
   assert {2**k for k in range(10, 18)} <= lengths
+
+
+def test_the_table_that_ships_has_the_known_figures():
+  """Of `methods.md`, 3.1: first feasible, and the last that fails, on grids."""
+  table = windows.shipped()
+  for key, first, failing in (
+    ((128, 2048), 11.6e3, 22579), ((128, 4096), 26965, 58480),
+    ((64, 1024), 7793, 22961), ((64, 2048), 30396, 74159),
+    ((64, 4096), 104896, 976365),
+  ):  # fmt: skip
+    # A grid meets a window late, and leaves the last gap early.
+    assert 0.94 * first < table[key].first <= first
+    assert failing <= table[key].robust < 1.02 * failing
+  for (head_dim, length), found in table.items():
+    assert found.bounds.shape[1] == 4
+    for theta in (found.first * (1 + 1e-9), found.robust * (1 + 1e-9)):
+      spectrum = spectra.plain(theta, head_dim)
+      assert violation.first_violation(spectrum, length) is None
+    below = found.bounds[-1, 0] * (1 - 1e-9)
+    at = violation.first_violation(spectra.plain(below, head_dim), length)
+    assert at is not None
+
+
+@pytest.mark.parametrize(('head_dim', 'x'), [(512, 4.0), (64, 12.0), (8, 30.0)])
+def test_every_bound_holds_for_random_intervals(head_dim, x):
+  """Of sums and their rounding, of how far f_m moves; against 40 digits."""
+  prover = certify.Prover(head_dim, 2**14)
+  rng = np.random.default_rng(0)
+  middle = np.array([x])
+  low, high = np.array([x - 1e-5]), np.array([x + 1e-5])
+  sums = prover._sums(middle, 2**13, 2**14).ravel()
+  slope = 0.5 * (high - low) * (prover._theta(low) @ prover.u_f)
+  drift = prover._drifts(low)
+  for m in rng.integers(2**13, 2**14, 6).tolist():
+    exact = precise_sum(x, head_dim, m)
+    error = abs(float(Decimal(float(sums[m - 2**13])) - exact))
+    assert error <= prover._error_of_sums() + m * drift[0]
+    for there in (x - 1e-5, x + 0.7e-5):
+      moved = abs(float(precise_sum(there, head_dim, m) - exact))
+      assert moved <= m * slope[0]
+  # A frequency in float64, and all of them: the drift covers their error.
+  theta_f = prover._theta(middle)[0]
+  for m in (2**13, 2**14 - 1):
+    found = sum(Decimal(math.cos(m * float(t))) for t in theta_f)
+    assert abs(float(found - precise_sum(x, head_dim, m))) < (
+      m * drift[0] + (16 + 2 * prover.pairs) * 2.0**-53 * prover.pairs
+    )
+  assert drift[0] > 0
+
+
+def precise_sum(x: float, head_dim: int, m: int) -> Decimal:
+  """f_m(x) in 50-digit decimals: exponential and cosine by their series."""
+  with localcontext() as context:
+    context.prec = 50
+    turn, total = 2 * PI, Decimal(0)
+    for k in range(head_dim // 2):
+      theta = (-Decimal(2 * k) / Decimal(head_dim) * Decimal(x)).exp()
+      phase = (m * theta) % turn
+      term = value = Decimal(1)
+      for n in range(1, 60):
+        term *= -phase * phase / ((2 * n - 1) * (2 * n))
+        value += term
+      total += value
+  return total
 
 
 def test_next_goes_to_the_window_above():

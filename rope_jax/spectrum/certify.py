@@ -139,8 +139,8 @@ class Prover:
       start, stop = stop, min(2 * stop, self.length)
 
   def _theta(self, x: np.ndarray) -> np.ndarray:
-    """Frequencies [n, f], each wrong by less than 100 roundings of itself for
-    x < 40."""
+    """Frequencies [n, f], each wrong by at most 2 u x + 2 roundings of itself,
+    which is below 100 for all x of `tail`."""
     return np.exp(-np.multiply.outer(x, self.u_f))
 
   def _powers(
@@ -186,8 +186,15 @@ class Prover:
     return entries + (2 * self.pairs + 1) * _SINGLE * 1.5 * self.pairs
 
   def _drifts(self, x: np.ndarray) -> np.ndarray:
-    """How fast f_m may be wrong by its frequencies, per unit of m: [n]."""
-    return 200 * _DOUBLE * self._theta(x).sum(axis=1)
+    """How fast f_m may be wrong by its phases, per unit of m: [n].
+
+    A frequency is wrong by (2 u x + 2) roundings of itself, its products with
+    whole numbers by 2 more; the first, 1, and its products are exact.
+    """
+    theta_nf = self._theta(x)
+    roundings_nf = 2 * np.multiply.outer(x, self.u_f) + 4
+    roundings_nf[:, 0] = 0
+    return 1.01 * _DOUBLE * (roundings_nf * theta_nf).sum(axis=1)
 
   def _screen(self, given: Intervals, start: int, stop: int) -> Intervals:
     """Leaves out what is infeasible by the distances [start, stop), and opens
@@ -257,7 +264,8 @@ class Prover:
       slope = np.abs((np.sin(phase) * phase) @ self.u_f) * (1 + 1e-9)
       bend = m * (m * square[n] + single[n])
       # The slope is taken at phases that are a little wrong.
-      slope += 200 * _DOUBLE * m * m * steep[n] + 1e-12 * m
+      slope += 200 * _DOUBLE * m * m * steep[n]
+      slope += (self.pairs + 4) * _DOUBLE * m * self.u_f.sum()
       r = radius[n]
       reach = slope * r + 0.5 * bend * r * r + m * drift[n] + rounding
       negative[part] = value + reach < 0

@@ -124,6 +124,7 @@ def chart_data(
   thetas: Sequence[float],
   factors: Sequence[float],
   position: positions.Position | None = None,
+  first: tuple[float, float, int] | None = None,
 ) -> dict[str, Any]:
   """What the page draws, with every number once.
 
@@ -133,14 +134,18 @@ def chart_data(
     thetas: bases, ascending, > 1.
     factors: of the scalings, ascending, >= 1.
     position: a method of the user's own, or None.
+    first: (theta, factor, length) that the page opens at, or the nearest stops;
+      None is the position's theta, a factor of 4 and what it reaches.
 
   Returns:
     A dict that JSON can hold. `entries` are the settings; `table[scheme][i][j]`
     is the entry of the i-th theta and the j-th factor, `given[n]` the user's
     own at the n-th length.
   """
-  lengths = [n for n in (2**k for k in range(10, 21)) if n > train_len]
-  lengths = [train_len, *lengths]
+  lengths = {n for n in (2**k for k in range(10, 21)) if n > train_len}
+  if first is not None and train_len <= first[2] <= LAST:
+    lengths.add(first[2])
+  lengths = sorted({train_len, *lengths})
   start_b = bins(*lengths)
   entries: list[dict[str, Any]] = []
 
@@ -198,7 +203,7 @@ def chart_data(
     label = f'given: {spectra.described(position)}'
     said = {'name': 'given', 'label': label, 'about': 'As given.'}
     data['schemes'].insert(0, said)
-  data['first'] = _first(data, position)
+  data['first'] = _first(data, position, first)
   return data
 
 
@@ -255,14 +260,14 @@ def own_theta(position: positions.Position | None) -> float | None:
   return getattr(getattr(position, 'turning', position), 'theta', None)
 
 
-def _first(data, position) -> dict[str, Any]:
+def _first(data, position, first) -> dict[str, Any]:
   """Where the controls stand when the page is opened."""
   names = [scheme['name'] for scheme in data['schemes']]
-  theta = own_theta(position) or 1e4
+  theta, factor, length = first or (own_theta(position) or 1e4, 4, None)
   near = [abs(math.log(t / theta)) for t in data['thetas']]
-  over = [abs(math.log(f / 4)) for f in data['factors']]
+  over = [abs(math.log(f / factor)) for f in data['factors']]
   longer = data['factors'][over.index(min(over))] * data['trainLen']
-  far = [abs(math.log(n / longer)) for n in data['lengths']]
+  far = [abs(math.log(n / (length or longer))) for n in data['lengths']]
   return {
     'scheme': names.index('yarn' if position is None else 'given'),
     'theta': near.index(min(near)),

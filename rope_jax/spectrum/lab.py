@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from rope_jax import positions
-from rope_jax.report import csvfile
 from rope_jax.spectrum import (
   apart,
   bases,
@@ -30,48 +25,11 @@ from rope_jax.spectrum import (
   windows,
 )
 from rope_jax.spectrum import curves as curve_data
-from rope_jax.spectrum.decay import Curve
+from rope_jax.spectrum.settings import Settings, check_folder
+from rope_jax.spectrum.spectra import Spectrum
+from rope_jax.spectrum.written import save_all, write_curves, write_rows
 
 Say = Callable[[str], None]
-_BINS = 4096  # Of a curve in decay.csv.
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What to look at.
-
-  Args:
-    head_dim: width of a head, even.
-    theta: base that the model is trained with, > 1.
-    train_len: tokens of training, >= 7.
-    target_len: tokens wanted, >= train_len.
-    methods: as `methods.parsed` takes them; () is the base itself and its usual
-      scalings to the target.
-    tuning: whether the recommendation may tune the model.
-  """
-
-  head_dim: int
-  theta: float
-  train_len: int
-  target_len: int
-  methods: tuple[str, ...] = ()
-  tuning: bool = False
-
-  def __post_init__(self):
-    windows.check_theta(self.theta)
-    recommend.check(
-      self.head_dim, self.target_len, self.train_len, self.theta
-    )  # fmt: skip
-
-  def built(self) -> dict[str, positions.Position]:
-    """The methods to look at, by label."""
-    usual = methods.scaled(self.theta, self.train_len, self.target_len)
-    if not self.methods:
-      return {name: methods.parsed(words) for name, words in usual.items()}
-    found: dict[str, positions.Position] = {}
-    for words in self.methods:
-      found |= methods.expanded(words, self.head_dim)
-    return found
 
 
 def study(settings: Settings, out: str | None, say: Say) -> list[pathlib.Path]:
@@ -89,6 +47,7 @@ def study(settings: Settings, out: str | None, say: Say) -> list[pathlib.Path]:
     ValueError: settings out of range, or a method that turns nothing.
   """
   head_dim, target = settings.head_dim, settings.target_len
+  check_folder(out)
   built = settings.built()
   seen = {
     name: spectra.of(position, head_dim, target, label=name)
@@ -112,25 +71,35 @@ def study(settings: Settings, out: str | None, say: Say) -> list[pathlib.Path]:
   say(f'\nBases for head_dim {head_dim}\n{_bases(head_dim, target)}')
   plain = next(iter(seen.values()))
   worst = precision.worst(plain, lengths=_lengths(target))
-  say(f'\n{precision.table(worst)}')
+  say(f'\nUnder {plain.label}: {precision.table(worst)}')
   scores = [
     precision.score_error(plain, way, length)
     for way in precision.WAYS
     for length in _lengths(target)
   ]
   say(f'\n{precision.table(scores)}')
+  certifies = settings.tuning or settings.scratch
+  if certifies and (head_dim, target) not in windows.shipped():
+    say(
+      f'\nCertifying bases for {target:,} tokens, which the table has not: '
+      'seconds, or minutes above 65,536.'
+    )
   say('\nWays to the target, best first')
   for choice in recommend.recommend(
-    head_dim, target, settings.train_len, settings.theta,
+    head_dim,
+    target,
+    settings.train_len,
+    None if settings.scratch else settings.theta,
     tuning=settings.tuning,
-  ):  # fmt: skip
+    most=settings.most,
+  ):
     say(str(choice))
   if out is None:
     return []
   title = f'theta {settings.theta:g}, head_dim {head_dim}'
   lines = [line for row in rows for line in row.rows()]
   made = [
-    _table(pathlib.Path(out) / 'pairs.csv', list(lines[0]), lines),
+    write_rows(pathlib.Path(out) / 'pairs.csv', list(lines[0]), lines),
     write_curves(pathlib.Path(out) / 'decay.csv', curves),
   ]
   drawn = {
@@ -143,14 +112,19 @@ def study(settings: Settings, out: str | None, say: Say) -> list[pathlib.Path]:
     drawn['windows'] = figure_windows.windows_figure(
       _shipped(head_dim, 2**20), settings.theta
     )
-  made += _saved(drawn, out)
+  made += save_all(drawn, out)
+  if settings.train_len >= curve_data.LAST:
+    say(f'no spectrum.html, which is for train_len below {curve_data.LAST:,}')
+    return made
   made.append(
     page.write_page(
       out,
       head_dim,
       settings.train_len,
       (*curve_data.THETAS, settings.theta),
+      (*curve_data.FACTORS, target / settings.train_len),
       position=next(iter(built.values())) if settings.methods else None,
+      first=(settings.theta, target / settings.train_len, target),
     )
   )
   return made
@@ -158,21 +132,27 @@ def study(settings: Settings, out: str | None, say: Say) -> list[pathlib.Path]:
 
 def preset(head_dim: int, out: str | None, say: Say) -> list[pathlib.Path]:
   """The classic study of decay: bases, windows, the middle, random."""
-  settings = classic.settings(head_dim)
-  curves = [setting.curve() for setting in settings]
+  check_folder(out)
+  curves = [setting.curve() for setting in classic.settings(head_dim)]
+  for name, theta in (('1e4', 1e4), ('5e6', 5e6)):
+    spectrum = spectra.plain(theta, head_dim, f'{name}, bound on 65536')
+    curves.append(decay.bound(spectrum, 65536))
   say(classic.table([classic.facts(curve) for curve in curves]))
   if out is None:
     return []
-  panels = [
-    (setting.label, [curve])
-    for setting, curve in zip(settings, curves, strict=True)
-  ]
+  panels = [(curve.label, [curve]) for curve in curves]
   drawn = {'decay': figure.decay_panels(panels)}
   path = write_curves(pathlib.Path(out) / 'decay.csv', curves)
-  return [path, *_saved(drawn, out)]
+  return [path, *save_all(drawn, out)]
 
 
-def difference(sides: Sequence[str], settings: Settings, say: Say) -> None:
+def difference(
+  sides: Sequence[str],
+  head_dim: int,
+  target_len: int,
+  out: str | None,
+  say: Say,
+) -> list[pathlib.Path]:
   """Where two methods or configs part, and what it does to the decay.
 
   Raises:
@@ -182,29 +162,53 @@ def difference(sides: Sequence[str], settings: Settings, say: Say) -> None:
     raise ValueError(
       f'--diff takes two methods or config.json files; got {len(sides)}.'
     )
-  a, b = (
-    methods.config(side) if side.endswith('.json') else methods.parsed(side)
-    for side in sides
-  )
-  target = settings.target_len
-  for found in apart.apart(a, b, settings.head_dim, target, target):
+  check_folder(out)
+  a, b = (methods.side(side, head_dim) for side in sides)
+  for found in apart.apart(a, b, head_dim, target_len, target_len):
     say(str(found))
+  if out is None:
+    return []
+  seen = [
+    spectra.of(position, head_dim, target_len, label=name)
+    for side in sides
+    for name, position in methods.expanded(side, head_dim).items()
+  ]
+  return _drawn_apart(seen, target_len, out)
 
 
-def variants(words: str, settings: Settings, say: Say) -> None:
+def variants(
+  words: str, head_dim: int, target_len: int, out: str | None, say: Say
+) -> list[pathlib.Path]:
   """Paper against code of one method, two variants at a time."""
+  check_folder(out)
   spec = positions.spec(methods.parsed(words))
-  target = settings.target_len
   for (one, other), found in apart.variants_apart(
-    spec, settings.head_dim, target, target
+    spec, head_dim, target_len, target_len
   ).items():
     say(f'{one} | {other}\n{found}\n')
+  if out is None:
+    return []
+  seen = [
+    spectra.of(positions.build({**spec, **fields}), head_dim, target_len, name)
+    for name, fields in apart.variants(spec['name']).items()
+  ]
+  return _drawn_apart(seen, target_len, out)
+
+
+def _drawn_apart(
+  seen: Sequence[Spectrum], target_len: int, out: str
+) -> list[pathlib.Path]:
+  """decay.csv and a picture of several methods at one length."""
+  curves = [decay.ones(spectrum, target_len) for spectrum in seen]
+  made = [write_curves(pathlib.Path(out) / 'decay.csv', curves)]
+  title = f'Decay to {target_len:,} tokens'
+  return made + save_all({'decay': figure.decay_figure(curves, title)}, out)
 
 
 def certify(
   path: str,
-  head_dims: Iterable[int],
-  lengths: Iterable[int],
+  head_dims: Sequence[int],
+  lengths: Sequence[int],
   say: Say,
   report: Callable[[float], None] | None = None,
 ) -> None:
@@ -218,7 +222,17 @@ def certify(
     report: see `windows.certify`.
   """
   file = pathlib.Path(path)
-  found = windows.read(file) if file.exists() else {}
+  for length in lengths:
+    for head_dim in head_dims:
+      windows.check(head_dim, length)
+  found = windows.read(file) if file.is_file() else {}
+  try:
+    windows.write(file, [found[k] for k in sorted(found)])
+  except OSError as error:
+    raise ValueError(
+      f'--certify={path}: cannot be written ({error.strerror}); give the path '
+      'of a CSV file.'
+    ) from None
   for length in lengths:
     for head_dim in head_dims:
       key = int(head_dim), int(length)
@@ -229,43 +243,9 @@ def certify(
         windows.write(file, [found[k] for k in sorted(found)])
       each = found[key]
       say(
-        f'head_dim {head_dim}, {length:,} tokens: {len(each.inner):,} windows '
+        f'head_dim {head_dim}, {length:,} tokens: windows {len(each.inner):,}, '
         f'from {each.first:.8g}, all from {each.robust:.8g}'
       )
-
-
-def write_curves(path: pathlib.Path, curves: Iterable[Curve]) -> pathlib.Path:
-  """Curves as CSV: each distance, or the least and greatest of bins of them."""
-  rows = []
-  for curve in curves:
-    if curve.distance_m.size > _BINS:
-      curve = decay.envelope(curve, _BINS)
-    for at, distance in enumerate(curve.distance_m):
-      row = {
-        'label': curve.label,
-        'kind': curve.kind,
-        'distance': int(distance),
-        'value': f'{curve.value_m[at]:.9g}',
-      }
-      for name, band in (('low', curve.low_m), ('high', curve.high_m)):
-        row[name] = '' if band is None else f'{band[at]:.9g}'
-      rows.append(row)
-  return _table(path, list(rows[0]), rows)
-
-
-def _table(path, columns, rows) -> pathlib.Path:
-  text = io.StringIO()
-  lines = csv.DictWriter(text, columns, lineterminator='\n')
-  lines.writeheader()
-  lines.writerows(rows)
-  return csvfile.write_atomically(path, text.getvalue().encode())
-
-
-def _saved(drawn: Mapping[str, Any], out: str) -> list[pathlib.Path]:
-  made = []
-  for name, picture in drawn.items():
-    made += figure.save(picture, out, name).values()
-  return made
 
 
 def _lengths(target: int) -> tuple[int, ...]:
@@ -294,6 +274,7 @@ def _limits(settings: Settings) -> str:
   train, target = settings.train_len, settings.target_len
   critical = limits.critical_dimension(theta, head_dim, train)
   base = limits.critical_base(theta, train, target)
+  reach = limits.extrapolation_limit(base, head_dim, max(critical, 2))
   plain = spectra.plain(theta, head_dim)
   at = violation.first_violation(plain, max(target, train))
   lines = [
@@ -301,6 +282,11 @@ def _limits(settings: Settings) -> str:
     f'turn once in {train:,} tokens',
     f'critical base {base:,.0f}: tuning at {target:,} tokens with a larger one '
     'trains no further pair',
+    f'extrapolation limit with base {base:,.0f}: {reach:,.0f} tokens',
+    'bases with which every pair makes 1/4, 1/2, 1 turn in training: '
+    + ', '.join(f'{small:,.0f}' for small in limits.small_bases(train)),
+    f'fit of the published minimal bases at {target:,}: '
+    f'{limits.fitted_base(target):,.0f}',
     f'sum of cosines first negative at distance {at:,}'
     if at is not None
     else f'sum of cosines >= 0 at all distances below {target:,}',

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from rope_jax import interop, positions
+from rope_jax.interop import hf_heads
 
 
 def parsed(words: str) -> positions.Position:
@@ -21,33 +23,52 @@ def parsed(words: str) -> positions.Position:
     >>> parsed('yarn:theta=1e4,factor=16,train_len=4096').factor
     16.0
   """
+  if words.endswith('.json'):
+    raise ValueError(
+      f'{words}: a method is wanted here, such as yarn:theta=1e4,factor=16,'
+      'train_len=4096, not a config.'
+    )
   return positions.build(_spec(words))
 
 
-def expanded(words: str, head_dim: int) -> dict[str, positions.Position]:
-  """A method by its words, or those of a model's layers that turn, by label.
+def side(words: str, head_dim: int) -> positions.Position | positions.Layout:
+  """A method by its words, or the layout of a config.json.
 
   Args:
     words: as `parsed` takes them, or the path of a Hugging Face config.json.
     head_dim: what the config's heads must be, where it says.
 
   Raises:
-    ValueError: what is said of a bad spec or config; no such file; heads of
-      another width; no layer that turns.
+    ValueError: what is said of a bad spec or config, with the file's name;
+      heads of another width.
   """
   if not words.endswith('.json'):
-    return {words: parsed(words)}
+    return parsed(words)
   given = config(words)
-  width = given.get('head_dim')
-  if width is None and given.get('hidden_size'):
-    width = given['hidden_size'] // (given.get('num_attention_heads') or 1)
+  try:
+    layout = interop.layout_from_hf(given)
+    width = hf_heads.head_dim_of(given.get('text_config') or given)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{words}: {error}') from None
   if width is not None and width != head_dim:
     raise ValueError(
-      f'{words}: its heads are {width} wide, but head_dim={head_dim}; say '
-      f'--head_dim={width}.'
+      f'{words}: its heads turn {width} coordinates, but head_dim={head_dim}; '
+      f'say --head_dim={width}.'
     )
+  return layout
+
+
+def expanded(words: str, head_dim: int) -> dict[str, positions.Position]:
+  """What turns of a method or a model's layers, by label; see `side`.
+
+  Raises:
+    ValueError: as `side`; no layer that turns.
+  """
+  found = side(words, head_dim)
+  if isinstance(found, positions.Position):
+    return {words: found}
   met: dict[positions.Position, list[int]] = {}
-  for layer, position in enumerate(interop.layout_from_hf(given)):
+  for layer, position in enumerate(found):
     if hasattr(getattr(position, 'turning', position), 'frequencies'):
       met.setdefault(position, []).append(layer)
   if not met:
@@ -58,6 +79,27 @@ def expanded(words: str, head_dim: int) -> dict[str, positions.Position]:
     f'{words} layers {", ".join(map(str, layers))}': position
     for position, layers in met.items()
   }
+
+
+def trained(words: str, head_dim: int) -> dict[str, float]:
+  """What a method or config says of the model: `theta` and `train_len`.
+
+  The theta is that of the last spectrum, of layers that see all tokens; the
+  length a scaling's own, or the config's.
+  """
+  position = list(expanded(words, head_dim).values())[-1]
+  turning = getattr(position, 'turning', position)
+  found: dict[str, float] = {}
+  for field in ('theta', 'train_len'):
+    value = getattr(turning, field, None)
+    if value is not None:
+      found[field] = value
+  if words.endswith('.json') and 'train_len' not in found:
+    given = config(words)
+    length = (given.get('text_config') or given).get('max_position_embeddings')
+    if length is not None:
+      found['train_len'] = int(length)
+  return found
 
 
 def config(path: str) -> Mapping[str, Any]:
@@ -106,7 +148,8 @@ def _spec(words: str) -> dict[str, Any]:
       raise ValueError(f'{words}: is not JSON ({error}).') from None
   name, _, fields = words.partition(':')
   spec: dict[str, Any] = {'name': name}
-  for field in filter(None, fields.split(',')):
+  # Commas within brackets belong to a value.
+  for field in filter(None, re.split(r',(?![^(\[]*[)\]])', fields)):
     key, equals, value = field.partition('=')
     if not equals:
       raise ValueError(
@@ -118,6 +161,8 @@ def _spec(words: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+  if text in ('nan', 'inf', '-inf'):
+    return float(text)
   try:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):

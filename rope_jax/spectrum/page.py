@@ -26,6 +26,7 @@ def write_page(
   thetas: Sequence[float] | None = None,
   factors: Sequence[float] = curves.FACTORS,
   position: positions.Position | None = None,
+  first: tuple[float, float, int] | None = None,
 ) -> pathlib.Path:
   """Writes spectrum.html: what each setting does, by moving sliders.
 
@@ -40,6 +41,7 @@ def write_page(
     factors: of the scalings, >= 1, in any order.
     position: a method of the user's own, a choice beside the schemes; where it
       depends on the length, so does what the page shows of it.
+    first: (theta, factor, length) that the page opens at.
 
   Returns:
     The path of the page.
@@ -64,6 +66,7 @@ def write_page(
     _ascending('thetas', thetas, 'bases above 1', lambda x: x > 1),
     _ascending('factors', factors, 'numbers >= 1', lambda x: x >= 1),
     position,
+    first,
   )
   path = pathlib.Path(folder) / 'spectrum.html'
   return write_atomically(path, page(data).encode())

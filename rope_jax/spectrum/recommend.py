@@ -29,6 +29,7 @@ class Choice:
       more than 1 %.
     violation: the first distance below the target at which the sum of cosines
       is negative, or None.
+    fragile: whether the base lies in a window, beside bases that fail.
     reasons: sentences.
   """
 
@@ -37,6 +38,7 @@ class Choice:
   new: int
   slowed: int
   violation: int | None
+  fragile: bool
   reasons: tuple[str, ...]
 
   @property
@@ -64,8 +66,9 @@ def recommend(
   to do with a model trained with that base at train_len, without training it
   (scalings), or with `tuning` on texts of target_len (a larger base as well).
 
-  They are ordered by: no pair sees phases that nothing was trained on; then no
-  negative sum of cosines below the target; then the fewest fast pairs slowed.
+  They are ordered by: no pair sees phases that nothing was trained on; no
+  negative sum of cosines below the target; a base that no neighbour spoils; the
+  fewest fast pairs slowed; the latest negative sum.
 
   Args:
     head_dim: width of a head, even, >= 6.
@@ -81,7 +84,7 @@ def recommend(
   Example:
     >>> best, *_ = recommend(128, 65536, 4096, 1e4)
     >>> best.spec['name'], best.new, best.slowed
-    ('yarn', 0, 0)
+    ('llama3', 0, 0)
 
   Source: Men et al. 2024, arXiv:2405.14591, for the bound on bases, certified
     in `windows`; Liu et al. 2023, arXiv:2310.05209, for the critical base;
@@ -99,7 +102,11 @@ def recommend(
 
 
 def _order(choice: Choice):
-  return choice.new > 0, choice.violation is not None, choice.slowed, choice.new
+  at = choice.violation
+  return (
+    choice.new > 0, at is not None, choice.fragile, choice.slowed, choice.new,
+    -(at or 0),
+  )  # fmt: skip
 
 
 def check(
@@ -126,6 +133,8 @@ def check(
     )
   if theta is not None:
     windows.check_theta(theta)
+    if theta > 1e50:
+      raise ValueError(f'theta={theta:g} must be at most 1e50.')
   if not most > 1:
     raise ValueError(f'most={most!r} must be a base above 1.')
 
@@ -137,39 +146,47 @@ def certified(head_dim: int, length: int) -> windows.Windows:
   )
 
 
-def _judged(spec, trains, head_dim, train_len, target_len, theta, reasons):
-  """A Choice with its facts; theta is what training showed, or None."""
+def _judged(
+  spec: Mapping[str, Any],
+  trains: str,
+  head_dim: int,
+  shown_len: int,
+  target_len: int,
+  theta: float,
+  reasons: tuple[str, ...],
+  fragile: bool = False,
+) -> Choice:
+  """A Choice with its facts: after what it trains, a model has seen the phases
+  of base theta up to shown_len tokens."""
   position = positions.build(spec)
   spectrum = spectra.of(position, head_dim, target_len)
   at = violation.first_violation(spectrum, target_len)
-  new = slowed = 0
-  if theta is not None:
-    shown_f = spectra.plain(theta, head_dim).frequency_f
-    spectrum = dataclasses.replace(spectrum, original_f=shown_f)
-    seen = pairs.pairs(spectrum, train_len, target_len)
-    new = int(seen.new.sum()) if trains == 'nothing' else 0
-    fast = seen.turns_trained > _FAST
-    slowed = int((fast & (seen.ratio < _SLOWED)).sum())
-    if new:
-      reasons += (
-        f'{new} of {seen.pair.size} pairs see phases that training never '
-        f'showed, from position {seen.first:,} on.',
-      )
-    elif trains == 'nothing':
-      reasons += ('No pair sees a phase that training did not show.',)
-    if slowed:
-      reasons += (
-        f'{slowed} of the {int(fast.sum())} pairs that tell neighbours apart '
-        f'(more than {_FAST:g} turns in training) are slowed by over 1 %.',
-      )
-    else:
-      reasons += ('Pairs that tell neighbours apart keep their frequencies.',)
+  shown_f = spectra.plain(theta, head_dim).frequency_f
+  spectrum = dataclasses.replace(spectrum, original_f=shown_f)
+  seen = pairs.pairs(spectrum, shown_len, target_len)
+  new = int(seen.new.sum())
+  fast = seen.turns_trained > _FAST
+  slowed = int((fast & (seen.ratio < _SLOWED)).sum())
+  if new:
+    reasons += (
+      f'{new} of {seen.pair.size} pairs see phases that training never '
+      f'showed, from position {seen.first:,} on.',
+    )
+  else:
+    reasons += ('No pair sees a phase that training did not show.',)
+  if trains == 'nothing':
+    reasons += (
+      f'{slowed} of the {int(fast.sum())} pairs that tell neighbours apart '
+      f'(more than {_FAST:g} turns in training) are slowed by over 1 %.'
+      if slowed
+      else 'Pairs that tell neighbours apart keep their frequencies.',
+    )
   reasons += (
     f'The sum of cosines is first negative at distance {at:,}.'
     if at is not None
     else f'The sum of cosines is >= 0 at all distances below {target_len:,}.',
   )
-  return Choice(spec, trains, new, slowed, at, reasons)
+  return Choice(spec, trains, new, slowed, at, fragile, reasons)
 
 
 def _scalings(head_dim, target_len, train_len, theta) -> list[Choice]:
@@ -182,6 +199,15 @@ def _scalings(head_dim, target_len, train_len, theta) -> list[Choice]:
     long = {**scaled, 'train_len': int(train_len)}
     specs += [
       ({'name': 'yarn', **long}, 'Slows each pair by what it lacks of turns.'),
+      (
+        {
+          'name': 'llama3',
+          **long,
+          'low_freq_factor': 1.0,
+          'high_freq_factor': 4.0,
+        },
+        'Slows pairs of under four turns in training.',
+      ),
       ({'name': 'linear', **scaled}, 'Every position divided by the factor.'),
       ({'name': 'ntk', **scaled}, 'A larger base, unchanged for the fastest.'),
     ]
@@ -211,8 +237,8 @@ def _bases(head_dim, target_len, train_len, theta, most) -> list[Choice]:
     )
     made.append(
       _judged(
-        {'name': 'rope', 'theta': base}, 'tuning', head_dim, train_len,
-        target_len, theta, (reason,),
+        {'name': 'rope', 'theta': base}, 'tuning', head_dim, target_len,
+        target_len, base, (reason,), base < found.robust,
       )
     )  # fmt: skip
   return made
@@ -256,7 +282,16 @@ def _new(head_dim, target_len, train_len, most) -> list[Choice]:
       f'of cosines >= 0 to {target_len:,} tokens; the least is {low:.7g}.'
     )
   return [
-    _judged(spec, 'everything', head_dim, train_len, target_len, None, reasons)
+    _judged(
+      spec,
+      'everything',
+      head_dim,
+      train_len,
+      target_len,
+      spec['theta'],
+      reasons,
+      found.first <= spec['theta'] < found.robust,
+    )
     for spec, reasons in made
   ]
 

@@ -125,7 +125,8 @@ def of(
     label: what to call it; None is the method's own words.
 
   Raises:
-    ValueError: the method turns nothing; head_dim does not suit it.
+    ValueError: the method turns nothing, or by more than its frequencies;
+      head_dim does not suit it.
   """
   check_head_dim(head_dim)
   turning: Any = getattr(position, 'turning', position)
@@ -134,6 +135,12 @@ def of(
     raise ValueError(
       f'{label}: this method turns nothing by frequencies, so it has no '
       'spectrum; give a rotary one, such as rope, yarn or p_rope.'
+    )
+  if not getattr(turning, 'spectral', True) or _remaps(position):
+    raise ValueError(
+      f'{label}: this method turns by more than its frequencies (it re-maps '
+      'positions, or grows with them), so its spectrum alone would mislead; '
+      'give its rotary part, such as rope.'
     )
   frequency_f, amplitude = turning.frequencies(head_dim, context_len)
   original_f = frequency_f
@@ -196,6 +203,23 @@ def _described(position: positions.Position) -> str:
       text = f'{value:g}' if isinstance(value, float) else str(value)
     said.append(f'{field.name}={text}')
   return ' '.join(said)
+
+
+def _remaps(position: positions.Position) -> bool:
+  """Whether some tokens pretend to stand elsewhere than they do."""
+  q_pos = np.array([[100_000]], np.int32)
+  k_pos = np.array([[0, 50_000, 99_000, 100_000]], np.int32)
+  length = np.full((1, 1), 100_001, np.int32)
+  places = positions.Places(
+    q_pos, k_pos, length, length, heads=np.zeros(1, np.int32), total_heads=1
+  )
+  return any(
+    view.places.divisor != 1
+    or not np.array_equal(
+      np.asarray(view.places.distance()), q_pos - k_pos[None]
+    )
+    for view in position.views(places)
+  )
 
 
 def _original(turning: rope.Rope, head_dim: int) -> np.ndarray:

@@ -38,8 +38,10 @@ class Windows:
     bounds: float64 [n, 4], ascending: (low_outer, low, high, high_outer). Every
       base in [low, high] is proved feasible; every base outside all
       [low_outer, high_outer] is proved not to be. What lies between is the
-      bracket of an edge, narrower than 2e-10 of the base. The last high is
-      inf. A row with low > high is a bracket in which there may be a window.
+      bracket of an edge: up to twice the tolerance, and wider where float64
+      cannot tell (a few 1e-10 of the base in the table that ships; 1e-4 for
+      head_dim 8 at 100,000 tokens). The last high is inf. A row with
+      low > high is a bracket in which there may be a window.
 
   Source: Men et al. 2024, arXiv:2405.14591, theorem 1 and table 2, which gives
     one base per length: the least found on a grid, which is no threshold.
@@ -115,7 +117,8 @@ def certify(
 
   Returns:
     Windows; for head_dim 128, 1,024 tokens take a second and 131,072 half a
-    minute on two cores; twice the length takes three times as long.
+    minute on two cores; twice the length takes three times as long, and
+    1,048,576 tokens several GB.
 
   Raises:
     ValueError: an argument out of range; `known` of another width, or longer.
@@ -125,7 +128,7 @@ def certify(
     >>> print(f'{found.first:.2f} {found.robust:.2f} {len(found.inner)}')
     4293.44 6018.28 3
   """
-  _check(head_dim, length, tolerance)
+  check(head_dim, length, tolerance)
   prover = Prover(head_dim, length, tolerance)
   end = prover.tail()
   feasible, undecided = [], []
@@ -188,12 +191,13 @@ def _pieces(
   ]
 
 
-def _check(head_dim, length, tolerance):
+def check(head_dim: int, length: int, tolerance: float = TOLERANCE) -> None:
+  """Raises ValueError unless windows can be certified for these."""
   whole = isinstance(head_dim, int | np.integer)
   if not whole or not 6 <= head_dim <= 1024 or head_dim % 2:
     raise ValueError(
       f'head_dim={head_dim!r}: windows are certified for even widths of 6 to '
-      '1024 (below 6 no base is feasible for ever).'
+      '1024 (with fewer than three pairs the proof for all large bases fails).'
     )
   if not isinstance(length, int | np.integer) or not 2 <= length <= 2**22:
     raise ValueError(
@@ -239,7 +243,7 @@ def write(path: str | pathlib.Path, found: Iterable[Windows]) -> None:
   lines.writerow(COLUMNS)
   for windows in found:
     for row in windows.bounds:
-      values = (f'{x:.13g}' for x in row)
+      values = (repr(float(x)) for x in row)
       lines.writerow((windows.head_dim, windows.length, *values))
   csvfile.write_atomically(path, text.getvalue().encode())
 
@@ -262,12 +266,18 @@ def _parsed(text: str, name: str) -> dict[tuple[int, int], Windows]:
       f'{",".join(COLUMNS)}.'
     )
   rows: dict[tuple[int, int], list] = {}
-  for head_dim, length, *values in lines:
-    rows.setdefault((int(head_dim), int(length)), []).append(values)
-  return {
-    key: Windows(*key, np.array(values, np.float64))
-    for key, values in rows.items()
-  }
+  for at, line in enumerate(lines, 2):
+    try:
+      head_dim, length, *values = line
+      low_outer, low, high, high_outer = map(float, values)
+      key = int(head_dim), int(length)
+    except ValueError:
+      raise ValueError(
+        f'{name}: line {at} is {",".join(line)!r}; it must be six numbers, '
+        f'{",".join(COLUMNS)}. Mend it, or move the file away.'
+      ) from None
+    rows.setdefault(key, []).append((low_outer, low, high, high_outer))
+  return {key: Windows(*key, np.array(row)) for key, row in rows.items()}
 
 
 @functools.cache

@@ -66,9 +66,10 @@ def recommend(
   to do with a model trained with that base at train_len, without training it
   (scalings), or with `tuning` on texts of target_len (a larger base as well).
 
-  They are ordered by: no pair sees phases that nothing was trained on; no
-  negative sum of cosines below the target; a base that no neighbour spoils; the
-  fewest fast pairs slowed; the latest negative sum.
+  They are ordered by: no pair sees phases that nothing was trained on; no fast
+  pair slowed; no negative sum of cosines below the target; a base that no
+  neighbour spoils; then by how many pairs, and the latest negative sum. What
+  the spectrum does not say, such as what a temperature mends, does not count.
 
   Args:
     head_dim: width of a head, even, >= 6.
@@ -104,8 +105,8 @@ def recommend(
 def _order(choice: Choice):
   at = choice.violation
   return (
-    choice.new > 0, at is not None, choice.fragile, choice.slowed, choice.new,
-    -(at or 0),
+    choice.new > 0, choice.slowed > 0, at is not None, choice.fragile,
+    choice.slowed, choice.new, -(at or 0),
   )  # fmt: skip
 
 

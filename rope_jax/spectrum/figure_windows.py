@@ -32,8 +32,10 @@ def windows_figure(found: Sequence[Windows], theta: float | None = None) -> Any:
       f'windows of head_dim {sorted(widths)}: a picture is of one width.'
     )
   (width,) = widths
-  picture = figure_parts.empty((8.6, 1.6 + 0.42 * len(found)))
-  axes = picture.add_axes((0.1, 0.14, 0.87, 0.7))
+  height = 1.5 + 0.42 * len(found)
+  picture = figure_parts.empty((8.6, height))
+  box = 0.125, 0.6 / height, 0.85, 1 - 1.4 / height
+  axes = picture.add_axes(box)
   least = min(each.first for each in found) / 3
   most = max(each.robust for each in found) * 30
   for row, each in enumerate(found):
@@ -58,7 +60,7 @@ def windows_figure(found: Sequence[Windows], theta: float | None = None) -> Any:
   for side in ('top', 'right'):
     axes.spines[side].set_visible(False)
   picture.text(
-    0.1, 0.93,
+    0.125, 1 - 0.4 / height,
     f'Bases whose sum of cosines is >= 0 at every distance, head_dim {width}: '
     'windows (light), all (dark)',
     fontsize=10,

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 from rope_jax import positions
 from rope_jax.spectrum import (
+  bases,
   lab,
   methods,
   recommend,
@@ -201,6 +203,26 @@ def test_a_study_says_and_writes_what_it_found(tmp_path):
   frequencies = [1e4 ** (-k / 32) for k in range(32)]
   at = first_negative(frequencies, 2048)
   assert f'first negative at distance {at:,}' in text
+  turned = sum(512 * f / math.tau >= 1 for f in frequencies)
+  assert f'critical dimension {2 * turned} of 64' in text
+  power = math.log(2048 / math.tau) / math.log(512 / math.tau)
+  assert f'critical base {1e4**power:,.0f}: ' in text
+  # With the critical base the law extrapolates to about the tuned length.
+  reach = math.tau * (1e4**power) ** (2 * turned / 64)
+  assert f': {reach:,.0f} tokens' in text
+  assert f'{1024 / math.pi:,.0f}, {512 / math.pi:,.0f}, 81' in text
+  carried = windows.shipped()[64, 2048]
+  assert f'{carried.first:.7g} to {carried.inner[0, 1]:.7g}' in text
+  page = (tmp_path / 'spectrum.html').read_text()
+  opened = json.loads(re.search(r'"first":({"scheme[^}]*})', page)[1])
+  stops = [
+    json.loads(re.search(rf'"{name}":(\[[^]]*\])', page)[1])
+    for name in ('thetas', 'factors', 'lengths')
+  ]
+  assert [
+    stop[opened[name]]
+    for name, stop in zip(('theta', 'factor', 'length'), stops, strict=True)
+  ] == [1e4, 4, 2048]
   assert 'config.position = ' in text
   with (tmp_path / 'pairs.csv').open() as file:
     rows = list(csv.DictReader(file))
@@ -300,6 +322,14 @@ def test_the_entry_point_tells_mistakes_in_a_line(words, said, tmp_path):
   assert len(lines) == 1, made.stderr
   assert said in lines[0]
   assert not made.stdout
+
+
+def test_published_bases_stand_beside_the_certified_ones():
+  table = windows.shipped()
+  text = bases.table([table[128, 4096], table[128, 8192]])
+  assert '27000: fails at 4,079' in text
+  assert '84000: ok' in text
+  assert 'paper' not in bases.table([table[64, 4096]])
 
 
 def test_a_table_of_windows_is_gone_on_with(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 
 from rope_jax import interop, positions
 from rope_jax.interop import hf_heads
+from rope_jax.spectrum import spectra
 
 
 def parsed(words: str) -> positions.Position:
@@ -67,10 +68,7 @@ def expanded(words: str, head_dim: int) -> dict[str, positions.Position]:
   found = side(words, head_dim)
   if isinstance(found, positions.Position):
     return {words: found}
-  met: dict[positions.Position, list[int]] = {}
-  for layer, position in enumerate(found):
-    if hasattr(getattr(position, 'turning', position), 'frequencies'):
-      met.setdefault(position, []).append(layer)
+  met = spectra.turning_layers(found)
   if not met:
     raise ValueError(f'{words}: no layer turns q and k by frequencies.')
   if len(met) == 1:

@@ -163,11 +163,7 @@ def of_layout(
   Raises:
     ValueError: no layer turns.
   """
-  met: dict[positions.Position, list[int]] = {}
-  for layer, position in enumerate(layout):
-    turning = getattr(position, 'turning', position)
-    if turning is not None and hasattr(turning, 'frequencies'):
-      met.setdefault(position, []).append(layer)
+  met = turning_layers(layout)
   if not met:
     names = ', '.join(sorted({described(p) for p in layout}))
     raise ValueError(
@@ -178,6 +174,17 @@ def of_layout(
     (tuple(layers), of(position, head_dim, context_len))
     for position, layers in met.items()
   )
+
+
+def turning_layers(
+  layout: Sequence[positions.Position],
+) -> dict[positions.Position, list[int]]:
+  """Each method of a layout that turns by frequencies, and its layers."""
+  met: dict[positions.Position, list[int]] = {}
+  for layer, position in enumerate(layout):
+    if hasattr(getattr(position, 'turning', position), 'frequencies'):
+      met.setdefault(position, []).append(layer)
+  return met
 
 
 def described(position: positions.Position) -> str:

@@ -15,6 +15,18 @@ import time
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = (
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-dev-shm-usage',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  # Nothing may come over a network.
+  '--host-resolver-rules=MAP * ~NOTFOUND',
+)
 MISSING = f'no browser: none of {", ".join(NAMES)} is on the PATH'
 TIMEOUT = 120  # Seconds that anything may take.
 _KEYS = {
@@ -176,16 +188,7 @@ def browser(profile):
       launch,
       'sh',
       BROWSER,
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-dev-shm-usage',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      # Nothing may come over a network.
-      '--host-resolver-rules=MAP * ~NOTFOUND',
+      *FLAGS,
       '--remote-debugging-pipe',
       f'--user-data-dir={profile}',
       'about:blank',

@@ -3,21 +3,15 @@
 import dataclasses
 import html.parser
 import math
-import shutil
 import subprocess
 
 import pytest
+from devtools import BROWSER, FLAGS, MISSING
 
 from rope_jax.report import write_report
 from rope_jax.report.synthetic import synthetic
 
-NAMES = ('chromium', 'chromium-browser', 'google-chrome')
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-
-pytestmark = pytest.mark.skipif(
-  BROWSER is None,
-  reason=f'no browser: none of {", ".join(NAMES)} is on the PATH',
-)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
 
 CHARTS = ('chart-length', 'chart-position', 'chart-training')
 
@@ -50,17 +44,8 @@ def dom(path, tmp_path) -> Dom:
   run = subprocess.run(
     [
       BROWSER,
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-dev-shm-usage',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
+      *FLAGS,
       '--enable-logging=stderr',
-      # Nothing may come over a network.
-      '--host-resolver-rules=MAP * ~NOTFOUND',
       f'--user-data-dir={tmp_path / "profile"}',
       '--window-size=1200,3000',
       '--virtual-time-budget=8000',

@@ -15,8 +15,12 @@ AXES = ('data', 'fsdp', 'tensor', 'seq')
 # width of the MLP, the vocabulary. Axis 0 of a block's weight is the layer.
 _TENSOR = {
   'wqkv': 2,
+  'bqkv': 1,
   'wo': 1,
   'w_gate_up': 3,
+  'b_gate_up': 2,
+  'w_up': 2,
+  'b_up': 1,
   'w_down': 1,
   'embed': 0,
   'unembed': 1,
@@ -107,7 +111,8 @@ def weight_shardings(mesh: Mesh, weights: Any) -> Any:
 
   tensor splits heads, the MLP's inner width and the vocabulary, where it
   divides them; fsdp splits the largest other axis that it divides, never that
-  of the layers. Norms and the positional methods' parameters are everywhere.
+  of the layers. Norms and the positional methods' parameters are everywhere,
+  and low-rank factors are split by tensor alone.
 
   Args:
     mesh: from `make_mesh`.
@@ -129,8 +134,15 @@ def _spec(mesh: Mesh, path: tuple[Any, ...], shape: tuple[int, ...]) -> P:
     return P()
   axes: list[str | None] = [None] * len(shape)
   tensor = _TENSOR.get(names[-1])
+  low_rank = names[0] in ('lora_a', 'lora_b')
+  # Of a matrix's factors the first has the axes that are read, the other those
+  # that are written, and either in the places that they have in the matrix.
+  if low_rank and (names[0] == 'lora_a') != (names[-1] in ('wo', 'w_down')):
+    return P()
   if tensor is not None and shape[tensor] % mesh.shape['tensor'] == 0:
     axes[tensor] = 'tensor'
+  if low_rank:
+    return P(*axes)
   first = 1 if names[0] == 'blocks' else 0
   free = [
     axis

@@ -133,6 +133,15 @@ def test_equal_by_value_hashable_readable_frozen_and_pickled(method):
     setattr(method, field, 1)
 
 
+def test_the_length_counts_for_those_alone_that_say_so(method):
+  x, _ = tokens()
+  short, long = (np.full((8, 1), n, np.int32) for n in (8, 10**6))
+  at = (np.arange(6, dtype=np.int32) * 7)[None].repeat(8, 0)
+  params = params_of(method)
+  got, other = (jitted(method, params, x, at, n) for n in (short, long))
+  assert np.array_equal(got, other) != method.by_length
+
+
 def test_an_equal_instance_does_not_trace_again(method):
   traces = []
 

@@ -126,10 +126,10 @@ def test_what_cudnn_lacks_is_refused_on_a_gpu(
 ):
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   method, q = positions.build(ROPE), jnp.zeros((1, 3, 4, width), dtype)
-  assert fused.can(method, mask, q, 3) == (reason is None)
+  assert fused.can(method, mask, None, q, 3) == (reason is None)
   if reason is not None:
     with pytest.raises(ValueError, match=reason):
-      fused.check(method, mask, q, 3)
+      fused.check(method, mask, None, q, 3)
 
 
 def test_auto_takes_fused_where_it_can_be_had(monkeypatch):
@@ -138,9 +138,10 @@ def test_auto_takes_fused_where_it_can_be_had(monkeypatch):
   q = jnp.asarray(X)
   chosen = functools.partial(attend_module._chosen, 'auto')
   rope, alibi = positions.build(ROPE), positions.build({'name': 'alibi'})
-  assert chosen(rope, Mask(), None, q, 3) == 'fused'
-  assert chosen(alibi, Mask(), None, q, 3) == 'blockwise'
-  assert chosen(rope, Mask(q_order_bt=POS), None, q, 3) == 'blockwise'
+  assert chosen(rope, Mask(), None, None, q, 3) == 'fused'
+  assert chosen(alibi, Mask(), None, None, q, 3) == 'blockwise'
+  assert chosen(rope, Mask(q_order_bt=POS), None, None, q, 3) == 'blockwise'
+  assert chosen(rope, Mask(), 30.0, None, q, 3) == 'blockwise'
 
 
 def test_a_model_trains_fused_and_decodes_and_says_what_it_cannot(rng):

@@ -67,8 +67,12 @@ def assert_trees_close(a, b, atol):
 # The decoder in float64, one layer after the other.
 
 
-def rms_norm(x, weight, eps):
-  return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight
+def normed(config, w, name, x, over_heads=False):
+  weight = w[name] + config.norm_offset
+  if config.norm == 'layer' and not over_heads:
+    x = x - x.mean(axis=-1, keepdims=True)
+  x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + config.norm_eps)
+  return x * weight + w.get(f'{name}_bias', 0.0)
 
 
 def unfused(config, block):
@@ -76,6 +80,23 @@ def unfused(config, block):
   wqkv = block['wqkv']
   wq = wqkv[:, :, :-2].reshape(config.width, config.heads, config.head_dim)
   return wq, wqkv[:, :, -2], wqkv[:, :, -1]
+
+
+def plain_mlp(config, block, y):
+  def gelu(x):
+    if config.mlp == 'gelu':
+      return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+    cubed = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    return x * (1 + np.tanh(cubed)) / 2
+
+  if config.mlp in ('swiglu', 'geglu'):
+    bias = block.get('b_gate_up', np.zeros((2, 1)))
+    gate, up = (y @ block['w_gate_up'][:, i] + bias[i] for i in (0, 1))
+    open_ = gelu(gate) if config.mlp == 'geglu' else gate / (1 + np.exp(-gate))
+    inner = open_ * up
+  else:
+    inner = gelu(y @ block['w_up'] + block.get('b_up', 0.0))
+  return inner @ block['w_down'] + block.get('b_down', 0.0)
 
 
 def plain_forward(config, w, ids, *, rotate=None, bias=None):
@@ -86,18 +107,39 @@ def plain_forward(config, w, ids, *, rotate=None, bias=None):
     x = x * math.sqrt(config.width)
   for layer in range(config.layers):
     block = {k: v[layer] for k, v in w['blocks'].items()}
-    y = rms_norm(x, block['attention_norm'], config.norm_eps)
+    y = normed(config, block, 'attention_norm', x)
     q, k, v = (np.tensordot(y, w, axes=1) for w in unfused(config, block))
+    if config.qkv_bias:
+      group = block['bqkv'][:, :-2].reshape(config.heads, config.head_dim)
+      q, k, v = q + group, k + block['bqkv'][:, -2], v + block['bqkv'][:, -1]
     if config.qk_norm:
-      q = rms_norm(q, block['q_norm'], config.norm_eps)
-      k = rms_norm(k, block['k_norm'], config.norm_eps)
-    out = oracles.attention(q, k, v, rotate=rotate, bias=bias)
-    x = x + np.tensordot(out, block['wo'], axes=2)
-    y = rms_norm(x, block['mlp_norm'], config.norm_eps)
-    gate, up = (y @ block['w_gate_up'][:, which] for which in (0, 1))
-    x = x + (gate / (1 + np.exp(-gate)) * up) @ block['w_down']
-  x = rms_norm(x, w['final_norm'], config.norm_eps)
-  return x @ (w['embed'].T if config.tie_embeddings else w['unembed'])
+      q = normed(config, block, 'q_norm', q, over_heads=True)
+      k = normed(config, block, 'k_norm', k, over_heads=True)
+    if config.score_scale:
+      q = q * config.score_scale * math.sqrt(config.head_dim)
+    cap = config.score_cap
+    out = oracles.attention(q, k, v, rotate=rotate, bias=bias, cap=cap)
+    made = np.tensordot(out, block['wo'], axes=2) + block.get('bo', 0.0)
+    if config.post_norms:
+      made = normed(config, block, 'attention_post_norm', made)
+    before, x = x, x + made
+    read = before if config.parallel else x
+    y = plain_mlp(config, block, normed(config, block, 'mlp_norm', read))
+    if config.post_norms:
+      y = normed(config, block, 'mlp_post_norm', y)
+    x = x + y
+  x = normed(config, w, 'final_norm', x)
+  logits = x @ (w['embed'].T if config.tie_embeddings else w['unembed'])
+  cap = config.logit_cap
+  return cap * np.tanh(logits / cap) if cap else logits
+
+
+def shaken(weights):
+  """Weights whose norms and biases are not what they are drawn as."""
+  rng = np.random.default_rng(5)
+  return jax.tree.map(
+    lambda x: x + 0.2 * rng.standard_normal(x.shape).astype(np.float32), weights
+  )
 
 
 @pytest.mark.parametrize(
@@ -106,12 +148,18 @@ def plain_forward(config, w, ids, *, rotate=None, bias=None):
     {},
     {'qk_norm': True, 'tie_embeddings': False, 'scale_embed': False},
     {'kv_heads': 1, 'head_dim': 6, 'norm_eps': 0.1, 'qk_norm': True},
+    {'norm': 'layer', 'parallel': True, 'mlp': 'gelu', 'qkv_bias': True}
+    | {'out_bias': True, 'mlp_bias': True},
+    {'norm_offset': 1.0, 'post_norms': True, 'mlp': 'geglu', 'kv_heads': 2}
+    | {'score_scale': 0.3, 'score_cap': 1.5, 'logit_cap': 2.0, 'qk_norm': True},
+    {'mlp': 'gelu_tanh', 'mlp_bias': True, 'qkv_bias': True, 'kv_heads': 2},
+    {'mlp_bias': True, 'parallel': True},
   ],
 )
 def test_the_forward_pass_equals_plain_float64(fields):
   shape = config(layers=2, **fields)
   layout = (positions.compose(ROPE, ALIBI),)
-  weights = weights_of(shape, layout)
+  weights = shaken(weights_of(shape, layout))
   f = oracles.rope_frequencies(shape.head_dim, 100.0)
   slope = oracles.alibi_slopes(4)
   want = plain_forward(
@@ -123,6 +171,9 @@ def test_the_forward_pass_equals_plain_float64(fields):
   )
   got = forward(shape, layout, weights, IDS)
   assert got.dtype == jnp.float32
+  np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
+  blocks = dataclasses.replace(shape, attention='blockwise', scan=True)
+  got = forward(blocks, layout, weights, IDS)
   np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
 
 

@@ -14,7 +14,7 @@ PI = Decimal('3.14159265358979323846264338327950288419716939937510582097494')
 
 
 def attention(
-  q, k, v, *, rotate=None, bias=None, seen=None, score=None, value=None
+  q, k, v, *, rotate=None, bias=None, seen=None, score=None, value=None, cap=0
 ):
   """Softmax attention, one query, head and key at a time.
 
@@ -28,6 +28,7 @@ def attention(
     score: (row, head, i, j) -> the whole logit, in place of the scaled product
       of rotated q and k plus bias.
     value: (row, head, i, j) -> [h], in place of v_j.
+    cap: each logit x becomes cap tanh(x / cap), unless 0.
 
   Returns:
     float64 [b, t, n, h]; zero where nothing is seen.
@@ -62,6 +63,8 @@ def attention(
             continue
           product = float(q[row, i, head] @ k[row, j, head // group]) / h**0.5
           scores.append(product + (bias(row, head, i, j) if bias else 0.0))
+        if cap:
+          scores = [cap * math.tanh(x / cap) for x in scores]
         weights = [math.exp(x - max(scores)) for x in scores]
         for weight, j in zip(weights, visible, strict=True):
           found = v[row, j, head // group]

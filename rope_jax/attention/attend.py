@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from rope_jax.attention import engine, fused, ring, scores
+from rope_jax.attention import engine, fused, ring, scores, spread
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import prepare
 from rope_jax.attention.mask import Mask, context_length
@@ -21,7 +21,7 @@ from rope_jax.varying import uniform
 
 Array = jax.Array | np.ndarray
 
-HOWS = ('auto', 'naive', 'blockwise', 'fused', 'ring')
+HOWS = ('auto', 'naive', 'blockwise', 'fused', 'ring', 'spread')
 # Up to this many entries of one score matrix, or for this few queries (as in
 # decoding), 'auto' materialises the scores: they would be a tile or two.
 NAIVE_ENTRIES = 128 * 128
@@ -39,6 +39,7 @@ def attend(
   k_pos_bs: Array,
   mask: Mask | None = None,
   how: str = 'auto',
+  cap: float | None = None,
   q_length_bt: Array | None = None,
   k_length_bs: Array | None = None,
   q_true_bt: Array | None = None,
@@ -66,9 +67,13 @@ def attend(
     how: 'naive' materialises [b, n, t, s]. 'blockwise' goes by tiles, forward
       and backward, with memory linear in t + s, and skips tiles in which
       nothing is seen. 'fused' is the platform's flash kernel, for methods that
-      only rotate or scale. 'ring' shares a row's tokens over devices. 'auto'
-      is 'naive' for 8 queries or 128 x 128 scores and fewer, else 'fused' if
-      that can be had, else 'blockwise'.
+      only rotate or scale. 'ring' shares a row's tokens over devices. 'spread'
+      has all queries look at each device's keys, for a chunk of queries over a
+      cache split by tokens; forward alone. 'auto' is 'naive' for 8 queries or
+      128 x 128 scores and fewer, else 'fused' if that can be had, else
+      'blockwise'.
+    cap: scores, biases included, become cap tanh(score / cap) before the mask
+      (Gemma 2), > 0; None leaves them.
     q_length_bt: int32 [b, t] or [b, 1], the context length of each query's
       sequence; None derives it from positions, segments and the mask's
       k_count_b (give that for a cache that is not full).
@@ -79,12 +84,12 @@ def attend(
     k_true_bs: the same for the keys; both or neither.
     heads: int32 [n], which heads these are, where only some are at hand.
     total_heads: how many heads the layer has; None means n. Goes with heads.
-    schedule: the tiles of 'blockwise' and 'ring'; None is the platform's best.
-      The other ways have none.
+    schedule: the tiles of 'blockwise', 'ring' and 'spread'; None is the
+      platform's best. The other ways have none.
     mesh: under jit on several devices, what to share the work out over: rows
-      over its axes 'data' and 'fsdp', heads over 'tensor', and by 'ring' the
-      tokens of a row over 'seq'. None leaves it to XLA, which has every device
-      do all of 'blockwise' and 'fused'.
+      over its axes 'data' and 'fsdp', heads over 'tensor', and by 'ring' or
+      'spread' the tokens of a row over 'seq'. None leaves it to XLA, which has
+      every device do all of 'blockwise' and 'fused'.
 
   Returns:
     [b, t, n, h] of the queries' dtype; softmax and biases are in float32.
@@ -110,7 +115,9 @@ def attend(
   mask.check(q_btnh.shape[0], q_btnh.shape[1], k_bskh.shape[1])
   if mesh is not None and not isinstance(mesh, Mesh):
     raise ValueError(f'attend: mesh={mesh!r} must be a jax.sharding.Mesh.')
-  how = _chosen(how, position, mask, schedule, q_btnh, k_bskh.shape[1])
+  if cap is not None and not 0 < cap < np.inf:
+    raise ValueError(f'attend: cap={cap!r} must be a number > 0, or None.')
+  how = _chosen(how, position, mask, cap, schedule, q_btnh, k_bskh.shape[1])
   if (q_true_bt is None) != (k_true_bs is None):
     raise ValueError('attend: q_true_bt and k_true_bs go together; give both.')
   one = ((q_btnh.shape[0], 1), (1, 1))
@@ -162,7 +169,7 @@ def attend(
     total_heads=total_heads or count,
   )
   real = dataclasses.replace(places, q_pos_bt=q_true_bt, k_pos_bs=k_true_bs)
-  rule, tokens = mask.split(queries, keys)
+  rule, tokens = mask.split(queries, keys, cap)
   inputs = prepare(
     position, params, q_btnh, k_bskh, v_bskh, places, real, tokens
   )
@@ -174,6 +181,9 @@ def attend(
     out_bnth = ring.ring(
       position, rule, schedule, params, inputs, mesh, balanced
     )
+  elif how == 'spread':
+    mesh = spread.check(mesh, queries, keys)
+    out_bnth = spread.spread(position, rule, schedule, params, inputs, mesh)
   elif how == 'naive':
     out_bnth = scores.attention(position, rule, params, inputs.tile())
   elif how == 'fused':
@@ -185,11 +195,11 @@ def attend(
   return jnp.swapaxes(out_bnth, 1, 2).astype(q_btnh.dtype)
 
 
-def _chosen(how, position, mask, schedule, q_btnh, keys) -> str:
+def _chosen(how, position, mask, cap, schedule, q_btnh, keys) -> str:
   if how not in HOWS:
     raise ValueError(f'attend: how={how!r} is not one of {HOWS}.')
   if how == 'fused':
-    fused.check(position, mask, q_btnh, keys)
+    fused.check(position, mask, cap, q_btnh, keys)
   if how != 'auto':
     return how
   if schedule is not None:
@@ -197,7 +207,9 @@ def _chosen(how, position, mask, schedule, q_btnh, keys) -> str:
   queries = q_btnh.shape[1]
   if queries <= NAIVE_QUERIES or queries * keys <= NAIVE_ENTRIES:
     return 'naive'
-  return 'fused' if fused.can(position, mask, q_btnh, keys) else 'blockwise'
+  return (
+    'fused' if fused.can(position, mask, cap, q_btnh, keys) else 'blockwise'
+  )
 
 
 def _check_shapes(q_btnh, k_bskh, v_bskh, q_pos_bt, k_pos_bs) -> None:

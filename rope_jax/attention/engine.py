@@ -50,7 +50,7 @@ def _ways(
     name: functools.partial(tiled, position, rule, schedule)
     for name, schedule in (('cpu', cpu), ('default', WIDE))
   }
-  if tpu.why_not(position) is None:
+  if tpu.why_not(position) is None and rule.cap is None:
     ways['tpu'] = functools.partial(kernel, position, rule)
   return ways
 

@@ -63,10 +63,17 @@ def why_not_here(q_btnh: jax.Array) -> str | None:
   return None
 
 
-def check(position: Position, mask: Mask, q_btnh: jax.Array, keys: int) -> None:
+def check(
+  position: Position,
+  mask: Mask,
+  cap: float | None,
+  q_btnh: jax.Array,
+  keys: int,
+) -> None:
   """Raises ValueError if 'fused' was asked for and cannot be had."""
   reason = (
     why_not(position)
+    or (None if cap is None else f'cap={cap} bounds the scores')
     or why_not_mask(mask, q_btnh.shape[1], keys)
     or why_not_here(q_btnh)
   )
@@ -77,10 +84,16 @@ def check(position: Position, mask: Mask, q_btnh: jax.Array, keys: int) -> None:
     )
 
 
-def can(position: Position, mask: Mask, q_btnh: jax.Array, keys: int) -> bool:
+def can(
+  position: Position,
+  mask: Mask,
+  cap: float | None,
+  q_btnh: jax.Array,
+  keys: int,
+) -> bool:
   """Whether `check` has nothing to say."""
   try:
-    check(position, mask, q_btnh, keys)
+    check(position, mask, cap, q_btnh, keys)
   except ValueError:
     return False
   return True

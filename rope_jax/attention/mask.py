@@ -80,7 +80,9 @@ class Mask:
       )
     return np.arange(keys - queries, keys, dtype=np.int32)[None]
 
-  def split(self, queries: int, keys: int) -> tuple[Rule, Tokens]:
+  def split(
+    self, queries: int, keys: int, cap: float | None = None
+  ) -> tuple[Rule, Tokens]:
     """The mask as what is static of it and what is said of each token."""
     at = jnp.arange(keys, dtype=jnp.int32)[None]
     k_order = at if self.k_order_bs is None else jnp.asarray(self.k_order_bs)
@@ -93,7 +95,7 @@ class Mask:
       q_segment_bt=self.q_segment_bt,
       k_segment_bs=self.k_segment_bs,
     )
-    return Rule(causal=self.causal, window=self.window), tokens
+    return Rule(causal=self.causal, window=self.window, cap=cap), tokens
 
 
 def context_length(

@@ -15,15 +15,17 @@ NEVER = np.iinfo(np.int32).max  # The order of a key that nobody sees.
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rule:
-  """Which keys a query may see, as far as that is static.
+  """What is static of how a query sees keys, beside the method.
 
   Attributes:
     causal: by token order, k_order <= q_order.
     window: k_order > q_order - window; None is no limit.
+    cap: scores become cap tanh(score / cap); None leaves them.
   """
 
   causal: bool = True
   window: int | None = None
+  cap: float | None = None
 
 
 @jax.tree_util.register_dataclass

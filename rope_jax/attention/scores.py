@@ -46,7 +46,11 @@ def entries(
       bias = toeplitz.bias(position, params, tile, view.places, in_blocks)
       if bias is not None:
         found = found + bias
-      return found if scale_bnt is None else found * scale_bnt[..., None]
+      if scale_bnt is not None:
+        found = found * scale_bnt[..., None]
+      # Before regions: what a view does not see must stay unseen.
+      cap = rule.cap
+      return found if cap is None else cap * jnp.tanh(found / cap)
 
     if in_blocks and len(tile.turned) > 1:
       assert inside is not None

@@ -22,6 +22,8 @@ def shared(
   inputs: Inputs,
   mesh: Mesh | None,
   tokens: str | None = None,
+  *,
+  gather: bool = False,
 ) -> jax.Array:
   """`run(params, inputs)` by each device for its share: [b, n, t, h].
 
@@ -35,6 +37,8 @@ def shared(
     inputs: whole arrays.
     mesh: None is one device.
     tokens: the axis that splits queries and keys; None leaves them whole.
+    gather: whether every device is given all queries all the same, of which it
+      returns its share.
   """
   if mesh is None:
     return run(params, inputs)
@@ -47,19 +51,25 @@ def shared(
   if not rows and heads is None and tokens is None:
     return run(params, inputs)
 
-  def spec(x):
-    if x.ndim == 4:
-      return P(rows, heads, tokens)
-    if x.ndim == 1:
-      return P(heads)
-    first = rows if x.shape[0] == b and b > 1 else None
-    return P(first, tokens if x.shape[1] == keys and keys > 1 else None)
+  def side(axis, count):
+    def deep(x):
+      del x
+      return P(rows, heads, axis)
+
+    def flat(_, x):
+      first = rows if x.shape[0] == b and b > 1 else None
+      return P(first, axis if x.shape[1] == count and count > 1 else None)
+
+    return flat, deep
 
   whole = jax.tree.map(jnp.asarray, inputs)
+  queries = side(None if gather else tokens, whole.counts[0])
+  specs = whole.map_side('q', *queries).map_side('k', *side(tokens, keys))
+  specs = jax.tree.map(lambda x: x if isinstance(x, P) else P(heads), specs)
   return jax.shard_map(
     run,
     mesh=mesh,
-    in_specs=(P(), jax.tree.map(spec, whole)),
+    in_specs=(P(), specs),
     out_specs=P(rows, heads, tokens),
     check_vma=False,
   )(params, whole)

@@ -11,12 +11,14 @@ from rope_jax.evaluate.reduce import (
   sums,
 )
 from rope_jax.evaluate.store import Cell, Store
+from rope_jax.evaluate.streamed import Reader
 from rope_jax.evaluate.variants import Skipped, layout_under
 
 __all__ = [
   'ByPosition',
   'Cell',
   'Figure',
+  'Reader',
   'Skipped',
   'Store',
   'Sums',

@@ -57,7 +57,7 @@ def traced_layout(
   return tuple(traced), {**rest, 'position': own} if own else rest
 
 
-def _mesh_of(weights: Any) -> Mesh:
+def mesh_of(weights: Any) -> Mesh:
   """The mesh that the weights are on; of one device, if on none."""
   found = getattr(jax.tree.leaves(weights)[0], 'sharding', None)
   if isinstance(found, NamedSharding):
@@ -65,9 +65,14 @@ def _mesh_of(weights: Any) -> Mesh:
   return Mesh(np.array(jax.devices()[:1]), ('data',))
 
 
+def rows_over(mesh: Mesh) -> tuple[str, ...]:
+  """The axes of a mesh that rows are spread over."""
+  return tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
+
+
 def rows_multiple(weights: Any) -> int:
   """A batch's rows must be a multiple of this to be spread over the mesh."""
-  sizes = dict(_mesh_of(weights).shape)
+  sizes = dict(mesh_of(weights).shape)
   return sizes.get('data', 1) * sizes.get('fsdp', 1)
 
 
@@ -76,7 +81,7 @@ def shared(
 ) -> tuple[model_lib.ModelConfig, NamedSharding]:
   """How windows of a length lie on a mesh: rows over its data axes, and their
   tokens over 'seq', by rings, if that divides them."""
-  rows = tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
+  rows = rows_over(mesh)
   tokens, ways = None, dict(mesh.shape).get('seq', 1)
   if ways > 1 and length % (2 * ways) == 0:
     tokens, config = 'seq', dataclasses.replace(config, attention='ring')
@@ -104,7 +109,7 @@ def windows_nll(
   length = windows_bt.shape[1] - 1
   check_reach(layout, length)
   layout, weights = traced_layout(config, layout, weights, length)
-  mesh = _mesh_of(weights['embed'])
+  mesh = mesh_of(weights['embed'])
   config, sharding = shared(config, mesh, length)
   inputs, targets = (
     jax.make_array_from_callback(part.shape, sharding, part.__getitem__)

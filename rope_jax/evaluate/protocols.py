@@ -11,6 +11,10 @@ last(k)   windows that end at every multiple of the longest length; the last k
 slide(s)  windows at 0, s, 2s, ...; every entry of the first, the last s of the
           others. Every token has at least L - s of context but in the first
           window (Press et al. 2022, token-weighted).
+prefix    the window at 0 alone; every entry. One causal pass over a long text
+          gives it for all lengths, unless the method reads the length
+          (Position.by_length): what long evaluations of large models use.
+prefix(k) the same window; its last k entries.
 """
 
 from __future__ import annotations
@@ -87,22 +91,41 @@ class Slide:
     return Counted(start, first)
 
 
+@dataclasses.dataclass(frozen=True)
+class Prefix:
+  """The beginning of each document: its last `k` targets, or all with 0."""
+
+  k: int = 0
+
+  def counted(self, length: int, span: int, longest: int) -> Counted:
+    del span, longest
+    if self.k > length:
+      raise ValueError(
+        f'protocol prefix({self.k}) counts more targets than a window of '
+        f'{length} tokens has; use prefix(k) with k <= {length}.'
+      )
+    first = length - self.k if self.k else 0
+    return Counted(np.array([0]), np.array([first]))
+
+
 def parse(name: str) -> Reduction:
   """A protocol from its name.
 
   >>> parse('last(64)')
   Last(k=64)
   """
-  match = re.fullmatch(r'(whole|last|slide)(?:\(([1-9][0-9]*)\))?', name)
+  match = re.fullmatch(r'(whole|last|slide|prefix)(?:\(([1-9][0-9]*)\))?', name)
   if match:
     kind, number = match.groups()
+    if kind == 'prefix':
+      return Prefix(int(number or 0))
     if kind == 'whole' and number is None:
       return Whole()
     if kind != 'whole' and number is not None:
       return Last(int(number)) if kind == 'last' else Slide(int(number))
   raise ValueError(
-    f'protocol {name!r} is not one of whole, last(k), slide(stride) with a '
-    'number of tokens, such as last(64).'
+    f'protocol {name!r} is not one of whole, last(k), slide(stride), prefix, '
+    'prefix(k) with a number of tokens, such as last(64).'
   )
 
 
@@ -111,8 +134,11 @@ def starts(
 ) -> np.ndarray:
   """All windows of one length that the protocols need: rising int starts.
 
-  'whole' is always among them: the losses by position are read off it.
+  'whole' is among them unless all are of beginnings: the losses by position are
+  read off it.
   """
-  wanted = [parse(n).counted(length, span, longest).start for n in names]
-  wanted.append(Whole().counted(length, span, longest).start)
+  chosen: list[Reduction] = [parse(n) for n in names]
+  if not all(isinstance(one, Prefix) for one in chosen):
+    chosen.append(Whole())
+  wanted = [one.counted(length, span, longest).start for one in chosen]
   return np.unique(np.concatenate(wanted))

@@ -102,16 +102,29 @@ def _under(spec: Mapping[str, Any], position: Position, **lengths: int):
   return position
 
 
-def same_scores(a: Layout, b: Layout, head_dim: int, length: int) -> bool:
-  """Whether two layouts give every window of `length` tokens the same scores.
+def same_scores(
+  a: Layout, b: Layout, head_dim: int, length: int, other: int | None = None
+) -> bool:
+  """Whether two layouts give the tokens of a window the same scores.
 
-  Known for equal methods and for rotary ones of equal spectra; otherwise
-  False.
+  Known for equal methods and for rotary ones of equal spectra, alone or as
+  parts of compositions; otherwise False.
+
+  Args:
+    a, b: the layouts.
+    head_dim: width of a head.
+    length: tokens of the window that `a` reads.
+    other: of the window that `b` reads, which begins as that of `a` does; None
+      is the same.
   """
+  other = length if other is None else other
 
   def equal(p: Position, q: Position) -> bool:
-    if p == q:
+    if p == q and (other == length or not p.by_length):
       return True
+    parts_p, parts_q = positions.parts(p), positions.parts(q)
+    if len(parts_p) > 1 or len(parts_q) > 1:
+      return len(parts_p) == len(parts_q) and all(map(equal, parts_p, parts_q))
     if not (by_spectrum(p) and by_spectrum(q)):
       return False
     assert isinstance(p, Rope)
@@ -122,7 +135,7 @@ def same_scores(a: Layout, b: Layout, head_dim: int, length: int) -> bool:
     ):
       return False
     frequency_p, amplitude_p = p.frequencies(head_dim, length)
-    frequency_q, amplitude_q = q.frequencies(head_dim, length)
+    frequency_q, amplitude_q = q.frequencies(head_dim, other)
     return amplitude_p == amplitude_q and np.array_equal(
       frequency_p, frequency_q
     )

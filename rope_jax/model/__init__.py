@@ -6,16 +6,19 @@ from rope_jax.model.decoder import forward, losses
 from rope_jax.model.generate import generate
 from rope_jax.model.loss import next_token_nll, projected_nll
 from rope_jax.model.shown import check_training, train_positions
+from rope_jax.model.stream import Stream, empty_stream, stream_losses
 from rope_jax.model.transformer import Transformer, merge, split, with_layout
 from rope_jax.model.weights import Weights, init_weights
 
 __all__ = [
   'Cache',
   'ModelConfig',
+  'Stream',
   'Transformer',
   'Weights',
   'check_training',
   'empty_cache',
+  'empty_stream',
   'extend',
   'forward',
   'generate',
@@ -25,6 +28,7 @@ __all__ = [
   'next_token_nll',
   'projected_nll',
   'split',
+  'stream_losses',
   'train_positions',
   'with_layout',
 ]

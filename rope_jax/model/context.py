@@ -27,6 +27,9 @@ class Context:
       that training shows; None is q_pos_bt.
     slot_bt: where in a cache the tokens' keys and values go; a slot past the
       end is nowhere. None without a cache.
+    held: instead of slots, int32, how many tokens the cache holds, to which
+      these are appended; see `stream.Stream`.
+    ways: then, the number of pieces that cache and chunks are cut into.
     mesh: what attention is shared out over.
   """
 
@@ -37,6 +40,8 @@ class Context:
   mask: Mask
   q_true_bt: Array | None = None
   slot_bt: Array | None = None
+  held: Array | None = None
+  ways: int = dataclasses.field(default=1, metadata={'static': True})
   mesh: Mesh | None = dataclasses.field(default=None, metadata={'static': True})
 
 

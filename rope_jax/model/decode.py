@@ -150,6 +150,7 @@ def extend(
     config, layout, weights, tokens_bt, context, (cache.k_lbskh, cache.v_lbskh)
   )
   assert kept is not None
-  logits_btv = to_logits(x_btd, output_table(config, weights))
+  table = output_table(config, weights)
+  logits_btv = to_logits(x_btd, table, config.logit_cap)
   fits_bt1 = (pos_bt < cache.size)[:, :, None]
   return jnp.where(fits_bt1, logits_btv, jnp.nan), Cache(*kept, total_b)

@@ -22,53 +22,89 @@ from rope_jax.positions import Layout, Position, parts
 Array = jax.Array | np.ndarray
 
 
-def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
-  """x / rms(x) x weight over the last axis, computed in float32."""
+def rms_norm(
+  x: jax.Array, weight: jax.Array, eps: float, offset: float = 0.0
+) -> jax.Array:
+  """x / rms(x) x (weight + offset) over the last axis, computed in float32."""
   wide = x.astype(jnp.float32)
   scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-  shape = (1,) * (x.ndim - weight.ndim) + weight.shape
-  return (wide * scale * weight.reshape(shape)).astype(x.dtype)
+  return (wide * scale * _spread(weight, x, offset)).astype(x.dtype)
 
 
-# Keys, not rotated, and values of the layers so far: [l, b, s, k, h] each.
+def layer_norm(
+  x: jax.Array, weight: jax.Array, bias: jax.Array, eps: float
+) -> jax.Array:
+  """(x - mean) / deviation x weight + bias over the last axis, in float32."""
+  wide = x.astype(jnp.float32)
+  wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
+  scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+  made = wide * scale * _spread(weight, x) + _spread(bias, x)
+  return made.astype(x.dtype)
+
+
+def _spread(weight, x, offset=0.0):
+  weight = weight.astype(jnp.float32) + offset if offset else weight
+  return weight.reshape((1,) * (x.ndim - weight.ndim) + weight.shape)
+
+
+def _norm(config: ModelConfig, weights: Weights, name: str, x: jax.Array):
+  """The norm of a name over the model's width."""
+  eps = config.norm_eps
+  if config.norm == 'layer':
+    return layer_norm(x, weights[name], weights[f'{name}_bias'], eps)
+  return rms_norm(x, weights[name], eps, config.norm_offset)
+
+
+# Keys, not rotated, and values of every layer: [l, b, s, k, h] each.
 KeysValues = tuple[jax.Array, jax.Array]
 
 
-def _put(cache_bskh: jax.Array, new_btkh: jax.Array, slot_bt: Array):
-  row_b1 = jnp.arange(cache_bskh.shape[0])[:, None]
-  new_btkh = new_btkh.astype(cache_bskh.dtype)
-  return cache_bskh.at[row_b1, slot_bt].set(new_btkh, mode='drop')
+def _put(cache_lbskh, new_btkh: jax.Array, layer: Any, context: Context):
+  """A cache with a layer's new keys or values in their places."""
+  new_btkh = new_btkh.astype(cache_lbskh.dtype)
+  if context.held is None:
+    row_b1 = jnp.arange(cache_lbskh.shape[1])[:, None]
+    at = cache_lbskh.at[layer, row_b1, context.slot_bt]
+    return at.set(new_btkh, mode='drop')
+  ways = context.ways  # Pieces lie apart: see `stream.Stream`.
+  l, b, s, k, h = cache_lbskh.shape
+  pieces = cache_lbskh.reshape(l, b, ways, s // ways, k, h)
+  new = new_btkh.reshape(1, b, ways, -1, k, h)
+  zero = jnp.int32(0)
+  start = (
+    jnp.asarray(layer, jnp.int32),
+    zero,
+    zero,
+    context.held // ways,
+    zero,
+    zero,
+  )
+  return jax.lax.dynamic_update_slice(pieces, new, start).reshape(l, b, s, k, h)
 
 
-def _block(
-  config: ModelConfig,
-  position: Position,
-  weights: Weights,
-  params: Any,
-  x_btd: jax.Array,
-  context: Context,
-  cache: KeysValues | None,
-) -> tuple[jax.Array, KeysValues | None]:
-  dtype = x_btd.dtype
-  w = {k: v if 'norm' in k else v.astype(dtype) for k, v in weights.items()}
-  y = rms_norm(x_btd, w['attention_norm'], config.norm_eps)
-  b, t, _ = y.shape
+def _attention(config, position, w, params, y_btd, context, layer, cache):
+  """What attention writes, and the cache with this layer's keys and values."""
+  b, t, _ = y_btd.shape
   h = config.head_dim
-  qkv = project(y, w['wqkv'])
+  qkv = project(y_btd, w['wqkv'])
+  if config.qkv_bias:
+    qkv = qkv + w['bqkv'][None, None]
   # Splits, since gradients of slices are padded and added.
   q, k, v = jax.lax.split(qkv, (qkv.shape[3] - 2, 1, 1), axis=3)
   q = q.reshape(b, t, config.heads, h)
   k, v = k[:, :, :, 0], v[:, :, :, 0]
   if config.qk_norm:
-    q = rms_norm(q, w['q_norm'], config.norm_eps)
-    k = rms_norm(k, w['k_norm'], config.norm_eps)
+    eps, offset = config.norm_eps, config.norm_offset
+    q = rms_norm(q, w['q_norm'], eps, offset)
+    k = rms_norm(k, w['k_norm'], eps, offset)
+  if config.score_scale:
+    q = q * np.asarray(config.score_scale * h**0.5, q.dtype)
   if cache is not None:
-    assert context.slot_bt is not None
-    k, v = (
-      _put(old, new, context.slot_bt)
-      for old, new in zip(cache, (k, v), strict=True)
-    )
-    cache = (k, v)
+    keys, values = cache
+    keys = _put(keys, k, layer, context)
+    values = _put(values, v, layer, context)
+    k, v = (x[layer].astype(q.dtype) for x in (keys, values))
+    cache = keys, values
   out = attend(
     position,
     params,
@@ -83,12 +119,53 @@ def _block(
     k_true_bs=context.q_true_bt,
     mask=context.mask,
     how=config.attention,
+    cap=config.score_cap or None,
     mesh=context.mesh,
   )
-  x_btd = x_btd + project(out, w['wo'])
-  y = rms_norm(x_btd, w['mlp_norm'], config.norm_eps)
-  inner = swiglu(project(y, w['w_gate_up']))
-  return x_btd + project(inner, w['w_down']), cache
+  made = project(out, w['wo'])
+  return made + w['bo'][None, None] if config.out_bias else made, cache
+
+
+def _mlp(config: ModelConfig, w: Weights, y_btd: jax.Array) -> jax.Array:
+  """What the MLP writes."""
+  name = 'gate_up' if config.gated else 'up'
+  inner = project(y_btd, w[f'w_{name}'])
+  if config.mlp_bias:
+    inner = inner + w[f'b_{name}'][None, None]
+  if config.mlp == 'swiglu':
+    inner = swiglu(inner)
+  elif config.mlp == 'geglu':
+    inner = jax.nn.gelu(inner[:, :, 0], approximate=True) * inner[:, :, 1]
+  else:
+    inner = jax.nn.gelu(inner, approximate=config.mlp == 'gelu_tanh')
+  made = project(inner, w['w_down'])
+  return made + w['b_down'][None, None] if config.mlp_bias else made
+
+
+def _block(
+  config: ModelConfig,
+  position: Position,
+  weights: Weights,
+  params: Any,
+  x_btd: jax.Array,
+  context: Context,
+  layer: Any,
+  cache: KeysValues | None,
+) -> tuple[jax.Array, KeysValues | None]:
+  dtype = x_btd.dtype
+  w = {k: v if 'norm' in k else v.astype(dtype) for k, v in weights.items()}
+
+  def written(name, made):
+    return _norm(config, w, f'{name}_post_norm', made) if post else made
+
+  post = config.post_norms
+  y = _norm(config, w, 'attention_norm', x_btd)
+  made, cache = _attention(
+    config, position, w, params, y, context, layer, cache
+  )
+  after = x_btd + written('attention', made)
+  y = _norm(config, w, 'mlp_norm', x_btd if config.parallel else after)
+  return after + written('mlp', _mlp(config, w, y)), cache
 
 
 def _rematted(function: Callable, remat: str) -> Callable:
@@ -115,27 +192,25 @@ def _layers(
   period = len(layout)
 
   def one(slot):
-    def run(block, params, x_btd, context, cache):
-      return _block(config, layout[slot], block, params, x_btd, context, cache)
+    def run(block, params, x_btd, context, layer, cache):
+      position = layout[slot]
+      return _block(
+        config, position, block, params, x_btd, context, layer, cache
+      )
 
     return _rematted(run, config.remat)
 
   def at(tree, index):
     return jax.tree.map(lambda x: x[index], tree)
 
-  def stack(caches):
-    return jax.tree.map(lambda *x: jnp.stack(x), *caches)
-
   if not config.scan or config.layers % period or config.layers == period:
-    caches = []
     for layer in range(config.layers):
       slot, use = layer % period, layer // period
       params = position_params(tree, layout, slot, lambda x, use=use: x[use])
-      x_btd, kept = one(slot)(
-        at(blocks, layer), params, x_btd, context, at(cache, layer)
+      x_btd, cache = one(slot)(
+        at(blocks, layer), params, x_btd, context, layer, cache
       )
-      caches.append(kept)
-    return x_btd, stack(caches)
+    return x_btd, cache
   repeats = config.layers // period
   own, shared = {}, {}
   for slot in range(period):
@@ -143,25 +218,23 @@ def _layers(
       name = home(layout, slot, index)
       if name in tree:
         (shared if part.shared else own)[name] = tree[name]
-  stacked, caches = jax.tree.map(
-    lambda v: v.reshape(repeats, period, *v.shape[1:]), (blocks, cache)
+  stacked = jax.tree.map(
+    lambda v: v.reshape(repeats, period, *v.shape[1:]), blocks
   )
 
-  def body(x_btd, inputs):
-    block, own_now, before = inputs
-    after = []
+  def body(carry, inputs):
+    x_btd, cache = carry
+    first, block, own_now = inputs
     for slot in range(period):
       params = position_params({**shared, **own_now}, layout, slot, lambda x: x)
-      x_btd, kept = one(slot)(
-        at(block, slot), params, x_btd, context, at(before, slot)
+      x_btd, cache = one(slot)(
+        at(block, slot), params, x_btd, context, first + slot, cache
       )
-      after.append(kept)
-    return x_btd, stack(after)
+    return (x_btd, cache), None
 
-  x_btd, caches = jax.lax.scan(body, x_btd, (stacked, own, caches))
-  return x_btd, jax.tree.map(
-    lambda v: v.reshape(config.layers, *v.shape[2:]), caches
-  )
+  firsts = jnp.arange(0, config.layers, period)
+  (x_btd, cache), _ = jax.lax.scan(body, (x_btd, cache), (firsts, stacked, own))
+  return x_btd, cache
 
 
 def run_layers(
@@ -185,7 +258,7 @@ def run_layers(
         params = tree.get(home(layout, slot, index), {}) if part.shared else {}
         x_btd = part.embed(params, x_btd, context.q_pos_bt)
   x_btd, cache = _layers(config, layout, weights, x_btd, context, cache)
-  return rms_norm(x_btd, weights['final_norm'], config.norm_eps), cache
+  return _norm(config, weights, 'final_norm', x_btd), cache
 
 
 def output_table(config: ModelConfig, weights: Weights) -> jax.Array:
@@ -221,7 +294,7 @@ def forward(
   """
   context = whole(tokens_bt, pos_bt, segment_bt, shown_bt)
   x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
-  return to_logits(x_btd, output_table(config, weights))
+  return to_logits(x_btd, output_table(config, weights), config.logit_cap)
 
 
 def losses(
@@ -253,4 +326,5 @@ def losses(
   """
   context = whole(tokens_bt, pos_bt, segment_bt, shown_bt, order_1t, mesh)
   x_btd, _ = run_layers(config, layout, weights, tokens_bt, context)
-  return projected_nll(x_btd, output_table(config, weights), targets_bt)
+  table = output_table(config, weights)
+  return projected_nll(x_btd, table, targets_bt, cap=config.logit_cap)

@@ -23,18 +23,26 @@ def next_token_nll(logits_btv: jax.Array, targets_bt: Array) -> jax.Array:
   return jax.nn.logsumexp(logits_btv, axis=-1) - picked_bt1[:, :, 0]
 
 
-def to_logits(x_btd: jax.Array, table_vd: jax.Array) -> jax.Array:
-  """float32 [b, t, v], of products in the dtype of x."""
-  return jnp.einsum(
+def to_logits(
+  x_btd: jax.Array, table_vd: jax.Array, cap: float = 0.0
+) -> jax.Array:
+  """float32 [b, t, v], of products in the dtype of x; capped by cap tanh(x /
+  cap), unless cap is 0."""
+  found = jnp.einsum(
     'btd,vd->btv',
     x_btd,
     table_vd.astype(x_btd.dtype),
     preferred_element_type=jnp.float32,
   )
+  return cap * jnp.tanh(found / cap) if cap else found
 
 
 def projected_nll(
-  x_btd: jax.Array, table_vd: jax.Array, targets_bt: Array, chunk: int = CHUNK
+  x_btd: jax.Array,
+  table_vd: jax.Array,
+  targets_bt: Array,
+  chunk: int = CHUNK,
+  cap: float = 0.0,
 ) -> jax.Array:
   """`next_token_nll` of `to_logits`, by chunks of the vocabulary.
 
@@ -50,6 +58,7 @@ def projected_nll(
     table_vd: the output table.
     targets_bt: int32 ids in [0, v).
     chunk: entries at a time, >= 1.
+    cap: of the logits, see `to_logits`.
 
   Returns:
     Nats, float32 [b, t].
@@ -63,13 +72,13 @@ def projected_nll(
     raise ValueError(f'projected_nll: chunk={chunk} must be >= 1.')
   targets_bt = jnp.asarray(targets_bt)
   if table_vd.shape[0] <= chunk:
-    return next_token_nll(to_logits(x_btd, table_vd), targets_bt)
-  return _chunked(chunk, *uniform((x_btd, table_vd, targets_bt)))
+    return next_token_nll(to_logits(x_btd, table_vd, cap), targets_bt)
+  return _chunked(chunk, cap, *uniform((x_btd, table_vd, targets_bt)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _chunked(chunk, x_btd, table_vd, targets_bt):
-  return _chunked_forward(chunk, x_btd, table_vd, targets_bt)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _chunked(chunk, cap, x_btd, table_vd, targets_bt):
+  return _chunked_forward(chunk, cap, x_btd, table_vd, targets_bt)[0]
 
 
 def _pieces(chunk: int, table_vd: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -85,18 +94,18 @@ def _pieces(chunk: int, table_vd: jax.Array) -> tuple[jax.Array, jax.Array]:
   )
 
 
-def _piece_logits(x_btd, piece, v):
+def _piece_logits(x_btd, piece, v, cap):
   table_cd, entry_c = piece
   there = entry_c[None, None] < v
-  return jnp.where(there, to_logits(x_btd, table_cd), -jnp.inf)
+  return jnp.where(there, to_logits(x_btd, table_cd, cap), -jnp.inf)
 
 
-def _chunked_forward(chunk, x_btd, table_vd, targets_bt):
+def _chunked_forward(chunk, cap, x_btd, table_vd, targets_bt):
   v, shape = table_vd.shape[0], targets_bt.shape
 
   def step(so_far, piece):
     highest, total, picked = so_far
-    logits = _piece_logits(x_btd, piece, v)
+    logits = _piece_logits(x_btd, piece, v, cap)
     now = jnp.maximum(highest, logits.max(axis=-1))
     total = total * jnp.exp(highest - now)
     total = total + jnp.exp(logits - now[..., None]).sum(axis=-1)
@@ -115,14 +124,18 @@ def _chunked_forward(chunk, x_btd, table_vd, targets_bt):
   return lse - found[2], (x_btd, table_vd, targets_bt, lse)
 
 
-def _chunked_backward(chunk, kept, d_nll):
+def _chunked_backward(chunk, cap, kept, d_nll):
   x_btd, table_vd, targets_bt, lse = kept
   v, d = table_vd.shape
 
   def step(d_x, piece):
-    share = jnp.exp(_piece_logits(x_btd, piece, v) - lse[..., None])
+    logits = _piece_logits(x_btd, piece, v, cap)
+    share = jnp.exp(logits - lse[..., None])
     is_target = piece[1][None, None] == targets_bt[:, :, None]
     d_logits = (share - is_target) * d_nll[..., None]
+    if cap:
+      slope = 1 - jnp.square(logits / cap)
+      d_logits = jnp.where(share > 0, d_logits * slope, 0.0)
     d_logits = d_logits.astype(x_btd.dtype)
     table = piece[0].astype(x_btd.dtype)
     wide = {'preferred_element_type': jnp.float32}

@@ -25,7 +25,8 @@ def init_weights(
   """Draws the weights: float32, those of the blocks stacked over the layers.
 
   'wqkv' [l, d, k, n/k + 2, h] has for each key head its query heads, its key
-  and its value; 'w_gate_up' [l, d, 2, m] the two inner halves of SwiGLU.
+  and its value; 'w_gate_up' [l, d, 2, m] the gate and the inner half of a gated
+  MLP, 'w_up' [l, d, m] the inner half of a plain one. A bias of 'wX' is 'bX'.
 
   Projections have variance 1 / fan-in; those that write to the residual stream
   a further 1 / (2 layers). A method's own parameters are under 'position', by
@@ -46,21 +47,30 @@ def init_weights(
   wq, wk, wv = (_normal(next(keys), (l, d, x, h), d) for x in (n, k, k))
   heads = (wq.reshape(l, d, k, n // k, h), wk[:, :, :, None], wv[:, :, :, None])
   blocks = {
-    'attention_norm': jnp.ones((l, d)),
     'wqkv': jnp.concatenate(heads, axis=3),
     'wo': _normal(next(keys), (l, n, h, d), n * h * residual),
-    'mlp_norm': jnp.ones((l, d)),
-    'w_gate_up': jnp.stack(
-      [_normal(next(keys), (l, d, m), d) for _ in range(2)], axis=2
-    ),
-    'w_down': _normal(next(keys), (l, m, d), m * residual),
   }
+  gated = config.gated
+  up = [_normal(next(keys), (l, d, m), d) for _ in range(1 + gated)]
+  blocks |= {'w_gate_up': jnp.stack(up, axis=2)} if gated else {'w_up': up[0]}
+  blocks['w_down'] = _normal(next(keys), (l, m, d), m * residual)
+  if config.qkv_bias:
+    blocks['bqkv'] = jnp.zeros((l, k, n // k + 2, h))
+  if config.out_bias:
+    blocks['bo'] = jnp.zeros((l, d))
+  if config.mlp_bias:
+    inner = {'b_gate_up': (l, 2, m)} if gated else {'b_up': (l, m)}
+    for name, shape in (*inner.items(), ('b_down', (l, d))):
+      blocks[name] = jnp.zeros(shape)
+  for name in norms(config):
+    blocks |= _norm(config, name, (l, d))
   if config.qk_norm:
-    blocks |= {'q_norm': jnp.ones((l, h)), 'k_norm': jnp.ones((l, h))}
+    one = 1 - config.norm_offset
+    blocks |= {name: jnp.full((l, h), one) for name in ('q_norm', 'k_norm')}
   weights: Weights = {
     'embed': _normal(next(keys), (config.vocab, d), d),
     'blocks': blocks,
-    'final_norm': jnp.ones((d,)),
+    **_norm(config, 'final_norm', (d,)),
   }
   own = init_positions(next(keys), config, layout)
   if own:  # An empty dict would not survive `nnx.split`.
@@ -68,6 +78,20 @@ def init_weights(
   if not config.tie_embeddings:
     weights['unembed'] = _normal(next(keys), (d, config.vocab), d)
   return weights
+
+
+def norms(config: ModelConfig) -> tuple[str, ...]:
+  """The norms of a block over the model's width."""
+  before = ('attention_norm', 'mlp_norm')
+  after = ('attention_post_norm', 'mlp_post_norm')
+  return before + after if config.post_norms else before
+
+
+def _norm(config: ModelConfig, name: str, shape: tuple[int, ...]) -> Weights:
+  made = {name: jnp.full(shape, 1 - config.norm_offset)}
+  if config.norm == 'layer':
+    made[f'{name}_bias'] = jnp.zeros(shape)
+  return made
 
 
 def _slots(config: ModelConfig, layout: Layout) -> list[list[int]]:

@@ -79,6 +79,10 @@ class Compose(Position):
     return any(part.rotary for part in self.parts)
 
   @property
+  def by_length(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    return any(part.by_length for part in self.parts)
+
+  @property
   def shared(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
     return any(part.shared for part in self.parts)
 

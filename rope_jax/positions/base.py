@@ -81,6 +81,9 @@ class Position:
       rather than a set each.
     rotary: whether it turns q and k by angles; two such compose only where
       one can `join` the other.
+    by_length: whether anything it does reads the length of a token's context
+      (`Places.q_length_bt`) beside positions: if not, one causal pass over a
+      long text gives what every shorter beginning of it would.
     fractional: whether its views divide positions (`Places.divisor`).
     reads: what `bias` reads beside the parameters. 'distance': query position
       minus key position alone; 'positions': the places alone; 'content': q and
@@ -90,6 +93,7 @@ class Position:
 
   relative: ClassVar[bool] = True
   rotary: ClassVar[bool] = False
+  by_length: ClassVar[bool] = False
   fractional: ClassVar[bool] = False
   shared: ClassVar[bool] = False
   reads: ClassVar[str] = 'content'

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +53,8 @@ class DynamicNtk(rope.Rope):
   Differs: libraries take one length for the whole batch, some keep the longest
     ever seen, and some take the longest the model may see (a static NTK).
   """
+
+  by_length: ClassVar[bool] = True
 
   train_len: int
   variant: str = 'paper'

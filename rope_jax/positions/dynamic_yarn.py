@@ -1,6 +1,7 @@
 """Dynamic YaRN: YaRN by the length of each sequence."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,8 @@ class DynamicYarn(rope.Rope):
   Differs: the original keeps the longest length that it has ever seen, for all
     sequences.
   """
+
+  by_length: ClassVar[bool] = True
 
   train_len: int
   ramp: str = 'code'

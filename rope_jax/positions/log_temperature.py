@@ -57,6 +57,10 @@ class LogTemperature(base.Position):
   def relative(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
     return self.by == 'length'
 
+  @property
+  def by_length(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    return self.by == 'length'
+
   def scale(self, params, places):
     del params
     if self.by == 'position':

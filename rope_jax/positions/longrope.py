@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +54,8 @@ class Longrope(rope.Rope):
     Libraries choose one list for a batch, or by the longest length the model
     may see, and keep keys that were turned by the short list.
   """
+
+  by_length: ClassVar[bool] = True
 
   short_factor: tuple[float, ...]
   long_factor: tuple[float, ...]

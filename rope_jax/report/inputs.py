@@ -134,9 +134,9 @@ class StudyData:
 
     `last` if there is one, since its target tokens are the same at every
     length, so that a curve shows the effect of the context alone; then
-    `slide`, then whatever came first.
+    `slide` or `prefix` of a number, then whatever came first.
     """
-    for kind in ('last', 'slide'):
+    for kind in ('last', 'slide', 'prefix('):
       for name in self.protocols:
         if name.startswith(kind):
           return name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-# One sentence for each protocol; {k} is the number in its name.
+# One sentence for each protocol; {k} is the number in its name, {all} what is
+# scored where it may have none.
 PROTOCOLS = {
   'whole': (
     'The document is cut into non-overlapping windows of the length and '
@@ -20,6 +21,10 @@ PROTOCOLS = {
     'A window of the length advances {k} tokens at a time and only the {k} '
     'new tokens are scored (the first window scores all of its tokens); the '
     'mean is taken over tokens, as in Press et al. (2022).'
+  ),
+  'prefix': (
+    'The beginning of each document alone is read, as many tokens as the '
+    'length, and {all}.'
   ),
 }
 
@@ -44,4 +49,8 @@ def describe(protocol: str) -> str:
   match = re.fullmatch(r'(\w+?)(?:\((?:\w+=)?(\d+)\))?', protocol)
   if not match or match[1] not in PROTOCOLS:
     return 'This protocol is not described here: see the evaluation code.'
-  return PROTOCOLS[match[1]].format(k=match[2] or 'k')
+  last = f'the last {match[2]} of them are scored, in nearly the whole context'
+  every = 'every token is scored, whatever context it has'
+  return PROTOCOLS[match[1]].format(
+    k=match[2] or 'k', all=last if match[2] else every
+  )

@@ -1,0 +1,241 @@
+"""Measures a large model on long documents: one cell a document, variant and
+length, each kept as soon as it is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rope_jax import config as config_lib
+from rope_jax import data
+from rope_jax.evaluate import nll, protocols, variants
+from rope_jax.evaluate.cells import span
+from rope_jax.evaluate.store import Cell, Store
+from rope_jax.evaluate.streamed import Reader
+from rope_jax.model import ModelConfig
+from rope_jax.positions import Layout
+
+# Called with (what, tokens done, tokens in all).
+Progress = Callable[[str, int, int], None]
+
+
+class LongStore:
+  """The cells of every document, in a folder for each: `nll/000`, ..."""
+
+  def __init__(self, folder: pathlib.Path, documents: int):
+    self._stores = [Store(folder / f'{at:03d}') for at in range(documents)]
+
+  def of(self, document: int) -> Store:
+    """The cells of one document."""
+    return self._stores[document]
+
+  def read(self, variant: str, length: int) -> Cell | None:
+    """The cells of all documents as one, or None where one is missing."""
+    found = [store.read(variant, length) for store in self._stores]
+    there = [cell for cell in found if cell is not None]
+    if len(there) < len(found):
+      return None
+    return Cell(
+      np.concatenate([cell.document for cell in there]),
+      np.concatenate([cell.start for cell in there]),
+      np.concatenate([cell.nll for cell in there]),
+      there[0].meta,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """What has to be read for one variant at one length of every document.
+
+  Attributes:
+    variant, length: of the cell.
+    layout: the methods to read it under.
+    start: int [w], where its windows start.
+    like: the cell that begins with the same losses, if an earlier one does.
+  """
+
+  variant: str
+  length: int
+  layout: Layout
+  start: np.ndarray
+  like: tuple[str, int] | None
+
+
+def plan(
+  config: Any, model_config: ModelConfig, layout: Layout, train_len: int
+) -> tuple[list[Reading], list[variants.Skipped]]:
+  """What will be read, longest first, and what cannot be.
+
+  A window from the beginning of a document is not read again if a longer one,
+  or that of another variant, has the same scores: under a method that does not
+  read the length of the context, one pass gives every shorter context.
+
+  Args:
+    config: its `eval` and `variants`.
+    model_config: the model's shape.
+    layout: the methods it was trained with.
+    train_len: tokens it was trained at.
+
+  Raises:
+    ValueError: a protocol or variant that has no meaning.
+  """
+  named: Mapping[str, Any] = {
+    variants.AS_TRAINED: None,
+    **config_lib.plain(config.variants),
+  }
+  lengths = sorted((int(n) for n in config.eval.lengths), reverse=True)
+  found: list[Reading] = []
+  skipped: list[variants.Skipped] = []
+  for length in lengths:
+    for name, spec in named.items():
+      try:
+        under = variants.layout_under(
+          spec, layout, train_len=train_len, eval_len=length
+        )
+        if under is None:
+          raise ValueError(
+            'the model has no plain RoPE that another method could replace'
+          )
+        model_config.check(under)
+        nll.check_reach(under, length)
+      except ValueError as error:
+        skipped.append(variants.Skipped(name, length, str(error)))
+        continue
+      start = protocols.starts(
+        tuple(config.eval.protocols), length, span(config), max(lengths)
+      )
+      like = next(
+        (
+          (one.variant, one.length)
+          for one in found
+          if one.like is None
+          and set(start) <= set(one.start)
+          and variants.same_scores(
+            under, one.layout, model_config.head_dim, length, one.length
+          )
+        ),
+        None,
+      )
+      found.append(Reading(name, length, under, start, like))
+  return found, skipped
+
+
+def measure(
+  config: Any,
+  model_config: ModelConfig,
+  layout: Layout,
+  weights: Any,
+  chosen: Sequence[data.EvalDocument],
+  store: LongStore,
+  *,
+  train_len: int,
+  progress: Progress | None = None,
+) -> list[variants.Skipped]:
+  """Fills the store with the cells that are not there yet, document by
+  document.
+
+  Args:
+    config: its `eval` and `variants`.
+    model_config: the model's shape.
+    layout: the methods it was trained with.
+    weights: its weights, on their mesh.
+    chosen: the documents, span + 1 tokens each.
+    store: where cells are kept. A cell of the same weights, methods, windows
+      and document is not read again.
+    train_len: tokens it was trained at.
+    progress: told after every chunk.
+
+  Returns:
+    What could not be measured, and why.
+  """
+  readings, skipped = plan(config, model_config, layout, train_len)
+  mark = weights_fingerprint(weights)
+  total = sum(
+    one.length * len(one.start) for one in readings if one.like is None
+  ) * len(chosen)
+  reader: Reader | None = None
+  done = 0
+  for at, document in enumerate(chosen):
+    for one in readings:
+      meta = _meta(config, one, document, mark)
+      kept = store.of(at)
+      have = kept.read(one.variant, one.length)
+      said = f'{document.id}, {one.variant} at {one.length:,}'
+      fresh = have is None or have.meta != meta
+      if fresh and one.like is not None:
+        source = kept.read(*one.like)
+        assert source is not None, one.like
+        kept.write(_beginning(source, one, at, meta))
+      elif fresh:
+        reader = reader or Reader(
+          model_config,
+          weights,
+          max(r.length for r in readings),
+          chunk=config.eval.chunk,
+          cache_dtype=config.eval.cache_dtype,
+        )
+        losses = []
+        for number, begin in enumerate(one.start):
+          before = done + number * one.length
+
+          def tell(tokens, before=before, said=said):
+            if progress:
+              progress(said, before + tokens, total)
+
+          window = document.tokens[begin : begin + one.length + 1]
+          losses.append(reader.read(one.layout, window[None], tell=tell)[0])
+        where = np.full(len(one.start), at, np.int32)
+        kept.write(Cell(where, one.start, np.stack(losses), meta))
+      if one.like is None:
+        done += one.length * len(one.start)
+        if progress:
+          progress(said, done, total)
+  return skipped
+
+
+def _meta(config, one: Reading, document, mark: str) -> dict[str, Any]:
+  """What makes a cell what it is, as it reads back from a file."""
+  meta = {
+    'variant': one.variant,
+    'length': one.length,
+    'layout': variants.describe(one.layout),
+    'weights': mark,
+    'cache': config.eval.cache_dtype,
+    'document': document.id,
+    'tokens': hashlib.sha256(document.tokens.tobytes()).hexdigest()[:16],
+    'starts': [int(start) for start in one.start],
+  }
+  return json.loads(json.dumps(meta))
+
+
+def _beginning(source: Cell, one: Reading, at: int, meta: Any) -> Cell:
+  """The first losses of longer windows."""
+  rows = [int(np.flatnonzero(source.start == s)[0]) for s in one.start]
+  where = np.full(len(rows), at, np.int32)
+  return Cell(where, one.start, source.nll[rows, : one.length], meta)
+
+
+def weights_fingerprint(weights: Any) -> str:
+  """A short hash of what the weights are, whatever mesh they are on."""
+
+  @jax.jit
+  def digest(x):
+    x = jnp.asarray(x)
+    kind = jnp.uint16 if x.dtype.itemsize == 2 else jnp.uint32
+    bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32).ravel()
+    place = jnp.arange(bits.size, dtype=jnp.uint32) * np.uint32(2654435761)
+    return jnp.sum(bits * (place | np.uint32(1)), dtype=jnp.uint32)
+
+  found = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+    found.update(f'{path} {leaf.shape} {leaf.dtype} '.encode())
+    found.update(int(digest(leaf)).to_bytes(4, 'little'))
+  return found.hexdigest()[:16]

@@ -1,0 +1,165 @@
+"""Losses of long windows, read in chunks of constant memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from rope_jax import model as model_lib
+from rope_jax.evaluate import nll as nll_lib
+from rope_jax.positions import Layout
+
+CHUNK = 2048  # Tokens that are read at a time.
+
+
+@functools.partial(
+  jax.jit, static_argnames=('config', 'layout', 'mesh'), donate_argnums=3
+)
+def _step(config, layout, weights, stream, tokens, targets, *, length, mesh):
+  return model_lib.stream_losses(
+    config, layout, weights, stream, tokens, targets, length=length, mesh=mesh
+  )
+
+
+class Reader:
+  """Reads windows of up to `size` tokens through one cache, chunk by chunk.
+
+  Equal to `windows_nll`, for windows whose keys and values fit where their
+  activations would not. One program serves every length and, for methods that
+  turn by their frequencies alone, every spectrum. On a mesh the tokens of the
+  cache lie over the axis 'seq', and its rows over 'data' and 'fsdp'.
+
+  Args:
+    config: the model's shape.
+    weights: its weights, on their mesh.
+    size: tokens of the longest window.
+    rows: windows that are read at a time.
+    chunk: tokens that are read at a time; 0 is `CHUNK`, or `size` if less.
+    cache_dtype: of keys and values that are kept: 'float32', 'bfloat16', or ''
+      for that of the model.
+
+  Raises:
+    ValueError: a chunk that the mesh does not divide, or another dtype.
+  """
+
+  def __init__(
+    self,
+    config: model_lib.ModelConfig,
+    weights: Any,
+    size: int,
+    *,
+    rows: int = 1,
+    chunk: int = 0,
+    cache_dtype: str = '',
+  ):
+    if cache_dtype not in ('', 'float32', 'bfloat16'):
+      raise ValueError(
+        f'cache_dtype={cache_dtype!r} must be float32, bfloat16, or empty for '
+        'that of the model.'
+      )
+    self._config, self._weights = config, weights
+    self._mesh: Mesh = nll_lib.mesh_of(weights['embed'])
+    ways = dict(self._mesh.shape).get('seq', 1)
+    self.chunk = chunk or min(CHUNK, -(-size // ways) * ways)
+    self._size = size
+    self._empty = functools.partial(
+      model_lib.empty_stream,
+      config,
+      rows,
+      size,
+      chunk=self.chunk,
+      mesh=self._mesh,
+      dtype=cache_dtype,
+    )
+    self._stream: model_lib.Stream | None = None
+    rows_over = nll_lib.rows_over(self._mesh)
+    seq = 'seq' if 'seq' in self._mesh.axis_names else None
+    self._place = NamedSharding(self._mesh, PartitionSpec(rows_over, seq))
+
+  def read(
+    self,
+    layout: Layout,
+    windows_bt: np.ndarray,
+    *,
+    tell: Callable[[int], None] | None = None,
+  ) -> np.ndarray:
+    """Nats of each token of each window given those before it in the window.
+
+    Args:
+      layout: the methods to read it under.
+      windows_bt: int32 [rows, t + 1] token ids, t <= size.
+      tell: called with the tokens read of each window, after every chunk.
+
+    Returns:
+      float32 [rows, t], as `windows_nll`.
+
+    Raises:
+      ValueError: a window longer than `size`, or a method that ends before it.
+    """
+    length = windows_bt.shape[1] - 1
+    if not 1 <= length <= self._size:
+      raise ValueError(
+        f'a window of {length} tokens for a reader of up to {self._size}; make '
+        'the reader larger or the window shorter.'
+      )
+    nll_lib.check_reach(layout, length)
+    layout, weights = nll_lib.traced_layout(
+      self._config, layout, self._weights, length
+    )
+    stream = self._rewound()
+    pad = -length % self.chunk
+    padded = np.pad(windows_bt, [(0, 0), (0, pad)])
+    found = []
+    for first in range(0, length, self.chunk):
+      now = padded[:, first : first + self.chunk + 1].astype(np.int32)
+      tokens, targets = (
+        jax.device_put(part, self._place) for part in (now[:, :-1], now[:, 1:])
+      )
+      self._stream = None  # Its memory is given away.
+      nll, stream = _step(
+        self._config,
+        layout,
+        weights,
+        stream,
+        tokens,
+        targets,
+        length=np.int32(length),
+        mesh=self._mesh,
+      )
+      found.append(np.asarray(nll))
+      if tell:
+        tell(min(first + self.chunk, length))
+    self._stream = stream
+    return np.concatenate(found, axis=1)[:, :length]
+
+  def _rewound(self) -> model_lib.Stream:
+    """An empty stream, in the memory of the last one."""
+    if self._stream is None:
+      return self._empty()
+    return self._stream.rewound()
+
+  def lowered(self, layout: Layout) -> Any:
+    """The program of a chunk, lowered: `.compile().memory_analysis()` says what
+    it takes, without a token read."""
+    layout, weights = nll_lib.traced_layout(
+      self._config, layout, self._weights, self._size
+    )
+    stream = jax.eval_shape(self._empty)
+    tokens = jax.ShapeDtypeStruct(
+      (stream.k_lbskh.shape[1], self.chunk), np.int32, sharding=self._place
+    )
+    return _step.lower(
+      self._config,
+      layout,
+      weights,
+      stream,
+      tokens,
+      tokens,
+      length=np.int32(self._size),
+      mesh=self._mesh,
+    )

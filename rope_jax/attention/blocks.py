@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rope_jax.attention.inputs import Inputs
-from rope_jax.attention.plan import plan, span
+from rope_jax.attention.plan import clear, plan, span
 from rope_jax.attention.rule import Rule
 from rope_jax.attention.scores import FLOOR, entries, mix
 from rope_jax.attention.trees import (
@@ -199,17 +200,20 @@ def _forward(position, rule, sizes, params, inputs):
   active = plan(position, rule, inputs, q_block, k_block).any(axis=0)
   perhaps = _perhaps(position, inputs)
   first, last = span(active)
+  whole = clear(position, rule, inputs, q_block, k_block)
   b, n, t, h = inputs.turned[0][0].shape
 
   def row(at):
     rows = inputs.queries(at * q_block, q_block)
 
-    def tile(j, so_far):
+    def tile(masked, j, so_far):
       here = rows.keys(j * k_block, k_block).tile()
 
       def go(so_far):
         highest, total, out = so_far
-        found = entries(position, rule, params, here, in_blocks=True)
+        found = entries(
+          position, rule, params, here, in_blocks=True, masked=masked
+        )
         now = jnp.maximum(highest, jnp.max(found, axis=-1))
         weights = jnp.exp(found - now[..., None])
         shrink = jnp.exp(highest - now)
@@ -225,7 +229,12 @@ def _forward(position, rule, sizes, params, inputs):
       jnp.zeros((b, n, q_block, h), jnp.float32),
     )
     start = alike(start, inputs)
-    highest, total, out = jax.lax.fori_loop(first[at], last[at], tile, start)
+    begin, seen = first[at], functools.partial(tile, True)
+    if whole is not None:  # Most tiles of long rows are below the diagonal.
+      end = jnp.clip(whole[at], begin, last[at])
+      below = functools.partial(tile, False)
+      start, begin = jax.lax.fori_loop(begin, end, below, start), end
+    highest, total, out = jax.lax.fori_loop(begin, last[at], seen, start)
     total = jnp.where(total == 0, 1.0, total)
     return out / total[..., None], highest + jnp.log(total)
 

@@ -57,6 +57,25 @@ def plan(
   return found & inside
 
 
+def clear(
+  position: Position, rule: Rule, inputs: Inputs, q_block: int, k_block: int
+) -> jax.Array | None:
+  """How many tiles from the first on every query of a block sees whole: int32
+  [i]. None where that is not worth knowing."""
+  tokens = inputs.tokens
+  if (
+    not rule.causal
+    or rule.window is not None
+    or tokens.q_segment_bt is not None
+    or any(view.region is not None for view in position.views(inputs.places))
+  ):
+    return None
+  q_order = _bounds(tokens.q_order_bt, q_block, 1)
+  k_order = _bounds(tokens.k_order_bs, k_block, 2)
+  whole = jnp.all(k_order[1] <= q_order[0], axis=0)
+  return jnp.sum(jnp.cumprod(whole.astype(jnp.int32), axis=1), axis=1)
+
+
 def _bounds(x, block, axis, there=None):
   """Least and largest in each block: int32 [b, i, 1] or [b, 1, j]."""
   x = jnp.asarray(x)

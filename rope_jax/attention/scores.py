@@ -22,6 +22,7 @@ def entries(
   tile: Inputs,
   *,
   in_blocks: bool = False,
+  masked: bool = True,
 ) -> jax.Array:
   """What the softmax is taken of: float32 [b, n, t, s], -inf where unseen.
 
@@ -32,6 +33,7 @@ def entries(
     tile: the queries and keys at hand, from `Inputs.tile`.
     in_blocks: whether this is one of many tiles, for which it pays to find out
       what a tile does not need.
+    masked: whether anything of the tile may be unseen.
   """
   real, total = tile.real, None
   products = _tile_products if in_blocks else _products
@@ -67,6 +69,8 @@ def entries(
     else:
       total = jnp.where(inside, found, _MASKED if total is None else total)
   assert total is not None
+  if not masked:
+    return total
   return jnp.where(seen(rule, tile.tokens)[:, None], total, _MASKED)
 
 

@@ -26,6 +26,7 @@ _FIRST = 64  # Distances looked at first: they settle most small bases.
 _SHARE = 0.01  # Of the distances may stay open before an interval is cut.
 _NUMBERS = 2**18  # Sums at a time.
 _PAIRS = 2**14  # Single distances at a time.
+_WAITING = 2**22  # Intervals and open distances that are worked off together.
 _SINGLE, _DOUBLE = 2.0**-24, 2.0**-53
 
 
@@ -71,6 +72,14 @@ class Intervals:
       np.concatenate([self.at, self.at + more]),
       np.tile(self.distance, 2),
     )
+
+  def pieces(self, size: int) -> list[Intervals]:
+    """The same in pieces of about `size` intervals and open distances."""
+    weight = np.cumsum(1 + np.bincount(self.at, minlength=self.low.size))
+    if not weight.size or weight[-1] <= size:
+      return [self] if weight.size else []
+    piece = (weight - 1) // size
+    return [self.only(piece == number) for number in np.unique(piece)]
 
   @classmethod
   def joined(cls, parts: list[Intervals]) -> Intervals:
@@ -130,13 +139,21 @@ class Prover:
       (feasible, undecided), float64 [m, 2] each.
     """
     none = np.zeros(0, np.int64)
-    found = Intervals(low, high, none, none)
     stop = min(max(2 * start, _FIRST), self.length)
-    while True:
-      found = self._screen(found, start, stop)
-      if stop == self.length:
-        return self._refine(found)
-      start, stop = stop, min(2 * stop, self.length)
+    todo = [(Intervals(low, high, none, none), start, stop)]
+    feasible, undecided = [np.zeros((0, 2))], [np.zeros((0, 2))]
+    while todo:  # The last first, so that little waits at a time.
+      given, start, stop = todo.pop()
+      found = self._screen(given, start, stop)
+      last, after = stop == self.length, min(2 * stop, self.length)
+      for piece in found.pieces(_WAITING):
+        if last:
+          one, other = self._refine(piece)
+          feasible.append(one)
+          undecided.append(other)
+        else:
+          todo.append((piece, stop, after))
+    return np.concatenate(feasible), np.concatenate(undecided)
 
   def _theta(self, x: np.ndarray) -> np.ndarray:
     """Frequencies [n, f], each wrong by at most 2 u x + 2 roundings of itself,

@@ -45,7 +45,18 @@ def default() -> Any:
         'kv_heads': 0,
         'head_dim': 0,
         'mlp_dim': 0,
+        'mlp': 'swiglu',
+        'norm': 'rms',
+        'norm_offset': 0.0,
+        'post_norms': False,
+        'parallel': False,
+        'qkv_bias': False,
+        'out_bias': False,
+        'mlp_bias': False,
         'qk_norm': False,
+        'score_scale': 0.0,
+        'score_cap': 0.0,
+        'logit_cap': 0.0,
         'tie_embeddings': True,
         'scale_embed': True,
         'norm_eps': 1e-6,
@@ -55,13 +66,22 @@ def default() -> Any:
         'attention': 'auto',
       },
       'position': None,
+      # Weights to begin from: the workdir of a training, a Hugging Face folder
+      # or a .gguf; '' draws them. What is left at its default in `model`,
+      # data.tokenizer and `position` is then the start's.
+      'start': '',
       'train': {
+        'weights': 'all',  # What is trained; 'lora:RANK' is low-rank changes.
         'train_len': 128,  # Tokens in a training row.
         'batch': 32,  # Rows in an optimizer step, over all devices.
         'accumulate': 1,  # Pieces a step's batch is worked off in.
+        # Pairs (first step, tokens of a row) that rise to train_len, with rows
+        # the more the shorter they are; () is train_len throughout.
+        'lengths': (),
         'steps': 1000,
         'learning_rate': 3e-3,
-        'final_share': 0.1,  # Of the learning rate, at the end of the cosine.
+        'schedule': 'cosine',  # Or 'linear' or 'constant', after the warmup.
+        'final_share': 0.1,  # Of the learning rate, at the end of the fall.
         'warmup': 100,  # Steps.
         'weight_decay': 0.1,  # On matrices; not on norms, biases, positions.
         'beta1': 0.9,
@@ -85,7 +105,15 @@ def default() -> Any:
         'span': 0,  # Tokens of each document read; 0 is the longest length.
         'protocols': ('whole', 'last(64)'),
         'tokens': 16384,  # In a batch, over all devices.
+        # Of experiments.extend: tokens read at a time (0 is 2048), and the
+        # dtype of the keys and values that are kept ('' is the model's).
+        'chunk': 0,
+        'cache_dtype': '',
       },
+      # Of experiments.extend: with full=False, what `quick` has is measured
+      # alone; () and 0 are all there is.
+      'full': True,
+      'quick': {'lengths': (), 'variants': (), 'documents': 0},
       # A study: methods to train (name -> spec or layout), how many seeds, and
       # under which specs the rotary ones are read again (name -> spec): all of
       # them, or those named in variants_of.
@@ -93,6 +121,10 @@ def default() -> Any:
       'seeds': (0,),
       'variants': {},
       'variants_of': (),
+      # An extension: schemes to continue training under, each from `start` or
+      # from a base that is trained first: name -> {'position': spec or layout,
+      # 'train': what differs from config.train}. See rope_jax.extend.tune.
+      'tune': {},
     }
   )
 
@@ -184,6 +216,7 @@ def check(config: Any) -> None:
     'train.learning_rate', train.learning_rate, train.learning_rate > 0, '> 0'
   )
   _require('train.clip', train.clip, train.clip > 0, '> 0')
+  _check_schedule(config)
   _require(
     'train.accumulate',
     train.accumulate,
@@ -221,6 +254,30 @@ def check(config: Any) -> None:
   model_config(config, vocab=2)  # Its own checks.
 
 
+def _check_schedule(config: Any) -> None:
+  from rope_jax.train import lora, schedule  # They read configurations.
+
+  train = config.train
+  _require(
+    'train.schedule',
+    train.schedule,
+    train.schedule in schedule.SCHEDULES,
+    f'one of {schedule.SCHEDULES}',
+  )
+  _require(
+    'train.final_share',
+    train.final_share,
+    0 <= train.final_share <= 1,
+    'in [0, 1]',
+  )
+  schedule.stages(train)
+  if lora.rank(train) and not config.start:
+    raise ValueError(
+      f'config.train.weights={train.weights!r} changes weights that are there; '
+      "name them in config.start, or train 'all'."
+    )
+
+
 def _require(name: str, value: Any, holds: bool, allowed: str) -> None:
   if not holds:
     raise ValueError(f'config.{name}={value!r} must be {allowed}.')
@@ -228,7 +285,7 @@ def _require(name: str, value: Any, holds: bool, allowed: str) -> None:
 
 def _check_keys(tree: Mapping, known: Mapping, prefix: str) -> None:
   """Rejects keys that no code reads, with the closest that one does."""
-  free = {'position', 'methods', 'variants'}
+  free = {'position', 'methods', 'variants', 'tune'}
   for key, value in tree.items():
     if key not in known:
       close = difflib.get_close_matches(key, known, 1)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pathlib
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from rope_jax import config as config_lib
-from rope_jax import data, evaluate, metrics, model, report, train, workdir
+from rope_jax import data, evaluate, model, report, train, workdir
 from rope_jax.evaluate import cells
 from rope_jax.evaluate.progress import bar
-from rope_jax.report.inputs import AS_TRAINED, POOLED
+from rope_jax.gather import Series, natural
+from rope_jax.gather import gather as gather_rows
+from rope_jax.report.inputs import AS_TRAINED
 
 Say = Callable[[str], None]
 
@@ -58,16 +58,7 @@ def check(config: Any) -> None:
   """Checks all that needs neither data nor a compiler."""
   config_lib.check(config)
   cells.check(config)
-  seeds = tuple(config.seeds)
-  if (
-    not seeds
-    or len(set(seeds)) != len(seeds)
-    or any(not isinstance(s, int) or s < 0 for s in seeds)
-  ):
-    raise ValueError(
-      f'config.seeds={seeds!r} must be one or more different integers >= 0, '
-      'such as (0, 1, 2).'
-    )
+  check_seeds(config)
   unknown = set(config.variants_of) - set(methods(config))
   if unknown:
     raise ValueError(
@@ -81,6 +72,20 @@ def check(config: Any) -> None:
     layout = config_lib.layout(run_config(config, method, 0))
     shape.check(layout)
     model.check_training(layout, config.train.train_len)
+
+
+def check_seeds(config: Any) -> None:
+  """Checks that config.seeds are different integers from 0 on."""
+  seeds = tuple(config.seeds)
+  if (
+    not seeds
+    or len(set(seeds)) != len(seeds)
+    or any(not isinstance(s, int) or s < 0 for s in seeds)
+  ):
+    raise ValueError(
+      f'config.seeds={seeds!r} must be one or more different integers >= 0, '
+      'such as (0, 1, 2).'
+    )
 
 
 def run(
@@ -159,7 +164,7 @@ def _train_and_measure(
     one = run_config(config, method, seed)
     where = run_dir(folder, method, seed)
     say(f'[{index + 1}/{len(pairs)}] {method}, seed {seed}')
-    _share_tokenizer(folder, where)
+    train.share_tokenizer(folder, where)
     trained = train.train(one, where, progress=progress)
     with bar(f'{method}: measuring', show=progress) as tell:
       skipped = evaluate.measure(
@@ -179,113 +184,34 @@ def _train_and_measure(
   return failures
 
 
-def _share_tokenizer(folder: pathlib.Path, where: pathlib.Path) -> None:
-  """Gives a training the study's BPE, if it has one: it is learnt once."""
-  learnt, own = folder / 'tokenizer.json', where / 'tokenizer.json'
-  if learnt.exists() and not own.exists():
-    where.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(learnt, own)
-
-
 def gather(
   config: Any,
   folder: pathlib.Path,
   chosen: Sequence[data.EvalDocument],
 ) -> dict[str, Any]:
   """Reads stores and metrics into the report's rows, seeds pooled and apart."""
-  lengths = [int(length) for length in config.eval.lengths]
-  names = [AS_TRAINED, *sorted(config.variants, key=_natural)]
-  byte_lengths = np.stack([d.bytes_per_token for d in chosen])
-  sizes = {'span': evaluate.span(config), 'longest': max(lengths)}
-  rows, positions, training, influence = [], [], [], {}
-  for method in sorted(methods(config), key=_natural):
-    stores = {
-      int(seed): evaluate.Store(run_dir(folder, method, seed) / 'nll')
-      for seed in config.seeds
-    }
-    for seed in stores:
-      path = run_dir(folder, method, seed) / 'metrics.jsonl'
-      training.append({'method': method, 'seed': seed, **_curve(path)})
+  names = [AS_TRAINED, *sorted(config.variants, key=natural)]
+  series, training = [], []
+  for method in sorted(methods(config), key=natural):
+    where = {int(s): run_dir(folder, method, s) for s in config.seeds}
+    stores = {s: evaluate.Store(run / 'nll') for s, run in where.items()}
     for variant in names:
-      for length in lengths:
-        read = {s: store.read(variant, length) for s, store in stores.items()}
-        found = {s: cell for s, cell in read.items() if cell is not None}
-        if not found:
-          continue
-        key = {
-          'method': method,
-          'variant': variant,
-          'train_len': config.train.train_len,
-          'eval_len': length,
-        }
-        for protocol in config.eval.protocols:
-          sums = {
-            s: evaluate.sums(c, protocol, byte_lengths=byte_lengths, **sizes)
-            for s, c in found.items()
-          }
-          for seed, one in sums.items():
-            rows.append(_row(key, protocol, evaluate.figure([one]), seed))
-          pooled = evaluate.figure(list(sums.values()))
-          rows.append(_row(key, protocol, pooled, POOLED))
-          if len(pooled.influence):
-            where = (method, variant, length, protocol)
-            influence[where] = pooled.influence
-        curve = evaluate.by_position(list(found.values()))
-        positions.append(
-          {
-            'method': method,
-            'variant': variant,
-            'eval_len': length,
-            'seed': POOLED,
-            'position': curve.position,
-            'nll': curve.nll,
-            'stderr': curve.stderr,
-          }
-        )
-  return {
-    'rows': rows,
-    'by_position': positions,
-    'training': training,
-    'influence': influence,
-  }
+      one = Series(method, variant, config.train.train_len, stores, variant)
+      series.append(one)
+    training += [(method, s, r / 'metrics.jsonl') for s, r in where.items()]
+  return gather_rows(config, series, training, chosen)
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-  """A sorting key that puts 'ntk-2' before 'ntk-16'."""
-  parts = re.split(r'(\d+)', name)
-  return [(0, int(p), '') if p.isdigit() else (1, 0, p) for p in parts]
+def caveats(
+  config: Any, chosen: Sequence[data.EvalDocument], trained: str = ''
+) -> list[str]:
+  """What a reader must know before quoting a number.
 
-
-def _row(
-  key: Mapping[str, Any],
-  protocol: str,
-  figure: evaluate.Figure,
-  seed: int | str,
-) -> dict[str, Any]:
-  return {
-    **key,
-    'protocol': protocol,
-    'nll': figure.nll,
-    'stderr': figure.stderr,
-    'perplexity': figure.perplexity,
-    'bits_per_byte': figure.bits_per_byte,
-    'tokens': figure.tokens,
-    'documents': figure.documents,
-    'seed': seed,
-  }
-
-
-def _curve(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """A training curve out of metrics.jsonl."""
-  rows = metrics.read(path)
-  return {
-    name: np.array([row[name] for row in rows], float)
-    for name in ('step', 'tokens', 'loss', 'tokens_per_second')
-  }
-
-
-def caveats(config: Any, chosen: Sequence[data.EvalDocument]) -> list[str]:
-  """What a reader must know before quoting a number."""
+  Args:
+    config: the study's configuration.
+    chosen: the documents that were measured on.
+    trained: how the models were trained, if not as config.train says.
+  """
   seeds, groups = len(config.seeds), len({d.group for d in chosen})
   found = [
     f'{seeds} seed{"s" if seeds > 1 else ""} a method: '
@@ -299,7 +225,8 @@ def caveats(config: Any, chosen: Sequence[data.EvalDocument]) -> list[str]:
     f'documents of {config.data.name} ({config.data.eval_split} split, '
     f'{groups} groups); documents of one group may be alike, which makes '
     'standard errors by document optimistic.',
-    f'{config.train.steps:,} steps of {config.train.batch} x '
+    trained
+    or f'{config.train.steps:,} steps of {config.train.batch} x '
     f'{config.train.train_len} tokens: differences between methods may change '
     'with longer training and larger models.',
   ]

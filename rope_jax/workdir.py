@@ -23,6 +23,8 @@ FREE = (
   'methods',
   'seeds',
   'variants',
+  'tune',
+  'start',  # Its weights are known by their digest, wherever they are.
   'mesh',
   'distributed',
   'data.dir',
@@ -181,13 +183,14 @@ def claim(
   Args:
     workdir: a folder, made if absent.
     config: a ConfigDict or a plain mapping.
-    about: what else versions.json is to hold; 'data' must not change.
+    about: what else versions.json is to hold; 'data' and 'start' must not
+      change.
     free: as for `check_owner`.
     begun: as for `check_owner`.
 
   Raises:
     ValueError: it belongs to another configuration, or the run was made with
-      other training data.
+      other training data or from other weights.
   """
   begun = tuple(begun)
   check_owner(workdir, config, free=free, begun=begun)
@@ -203,6 +206,13 @@ def claim(
         f'config.data: the training text is not the one that '
         f'workdir={str(workdir)!r} was trained on ({then.get("data")} there, '
         f'{now.get("data")} now). Restore the text, or use another workdir.'
+      )
+    if then.get('start') != now.get('start'):
+      raise ValueError(
+        f'config.start: workdir={str(workdir)!r} began from other weights '
+        f'({then.get("start", "drawn ones")} there, '
+        f'{now.get("start", "drawn ones")} now). Restore them, or use another '
+        'workdir.'
       )
     earlier = then.pop('earlier', [])
     if then != now:

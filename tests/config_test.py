@@ -34,6 +34,9 @@ def test_the_default_configuration_passes_its_own_checks():
     ({'train__warmup': 1000}, r'warmup=1000 must be in \[0, train\.steps=1000'),
     ({'train__learning_rate': 0.0}, r'learning_rate=0\.0 must be > 0'),
     ({'train__clip': -1.0}, r'clip=-1\.0 must be > 0'),
+    ({'train__schedule': 'sine'}, r"schedule='sine' must be one of .*linear"),
+    ({'train__final_share': 2.0}, r'final_share=2\.0 must be in \[0, 1\]'),
+    ({'train__weights': 'some'}, r"weights='some' must be 'all' or 'lora:RANK"),
     ({'train__accumulate': 5}, 'accumulate=5 must be a divisor of train'),
     ({'train__step': 'xmap'}, r"step='xmap' must be 'jit' or 'pmap'"),
     ({'eval__lengths': (256, 128)}, r'lengths=\(256, 128\) must be rising'),
@@ -58,7 +61,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(change, message):
     ({'train__lerning_rate': 1.0}, r'mean train\.learning_rate\?'),
     ({'model__heds': 2}, r'config\.model\.heds .*mean model\.heads\?'),
     ({'trian': {'steps': 2}}, r'config\.trian is not a field.*mean train\?'),
-    ({'zebra': 2}, r'config\.zebra is not a field\. Known: .*eval, mesh'),
+    ({'zebra': 2}, r'config\.zebra is not a field\. Known: .*eval,.* mesh'),
   ],
 )
 def test_a_wrong_key_is_answered_with_the_closest_right_one(change, message):
@@ -70,6 +73,7 @@ def test_methods_and_variants_may_have_any_keys():
   rope = {'name': 'rope', 'theta': 1e4}
   config.check(of(methods={'mine': rope}, variants={'other': rope}))
   config.check(of(position=rope))
+  config.check(of(tune={'mine': {'position': rope, 'train': {'steps': 1}}}))
 
 
 ROPE = {'name': 'rope', 'theta': 1e4}

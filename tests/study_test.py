@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rope_jax import config as config_lib
-from rope_jax import data, evaluate, positions, study, train, workdir
+from rope_jax import data, evaluate, gather, positions, study, train, workdir
 from rope_jax.report import read_curves
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -182,7 +182,7 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
 
 def test_variants_are_listed_by_their_numbers():
   names = ['ntk-16', 'linear', 'ntk-2', 'yarn 4x', 'yarn 16x']
-  assert sorted(names, key=study._natural) == [
+  assert sorted(names, key=gather.natural) == [
     'linear',
     'ntk-2',
     'ntk-16',

@@ -16,12 +16,15 @@ from rope_jax import workdir as workdirs
 from rope_jax.checkpoint import Checkpoints
 from rope_jax.model import ModelConfig, Weights
 from rope_jax.positions import Layout
+from rope_jax.train import lora
 
 
 def load_weights(
   workdir: str | os.PathLike[str], mesh: jax.sharding.Mesh | None = None
 ) -> tuple[ModelConfig, Layout, Weights, int]:
   """The weights of a run's newest good checkpoint; changes nothing on disk.
+
+  Low-rank changes are merged into them.
 
   Args:
     workdir: the folder of a run that has saved.
@@ -50,8 +53,11 @@ def load_weights(
       )
     vocab = int(checkpoints.about(steps[-1])['vocab'])
     shape = config_lib.model_config(config, vocab)
+    key = jax.random.key(0)
     weights = jax.eval_shape(
-      lambda: model.init_weights(jax.random.key(0), shape, layout)
+      lambda: lora.begin(
+        config.train, shape, model.init_weights(key, shape, layout), key
+      )
     )
     if mesh is None:
       single = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -70,7 +76,7 @@ def load_weights(
       'read; try again.'
     )
   step, items, _ = found
-  return shape, layout, items['weights'], step
+  return shape, layout, lora.merged(items['weights']), step
 
 
 def read_config(workdir: str | os.PathLike[str]) -> Any:

@@ -17,6 +17,7 @@ from rope_jax import mesh as meshes
 from rope_jax.attention import zigzag
 from rope_jax.model import ModelConfig
 from rope_jax.positions import Layout
+from rope_jax.train import lora
 from rope_jax.train import step as steps
 
 Tree = Any
@@ -43,7 +44,7 @@ def state_shardings(
     steps.make_optimizer(train),
     lambda _, sharding: sharding,
     shapes.optimizer,
-    weights,
+    lora.parted(weights)[0],
     transform_non_params=lambda _: everywhere,
   )
   return shapes, steps.State(everywhere, weights, optimizer)
@@ -76,7 +77,8 @@ class Program:
   """A way to run the step.
 
   Attributes:
-    init: () -> the first state, made where it will live.
+    init: the first state, made where it will live, from given weights (which
+      are donated, and lie as `weight_shardings` says) or from drawn ones.
     step: jitted; donates the state.
     place: (batches, step) -> that step's batch on the devices.
     targets: the state as a tree of shapes with shardings: to restore onto,
@@ -86,7 +88,7 @@ class Program:
     devices: how many it runs on.
   """
 
-  init: Callable[[], Tree]
+  init: Callable[..., Tree]
   step: Any
   place: Callable[[Batches, int], Tree]
   targets: steps.State
@@ -117,12 +119,14 @@ def jit_program(
     size = (train.batch, train.train_len)
     return _place_parts(batches, step, rows, size, order)
 
+  init = jax.jit(
+    lambda start: steps.init_state(train, shape, layout, start),
+    out_shardings=shardings,
+    donate_argnums=0,
+    compiler_options=_quickly(mesh),
+  )
   return Program(
-    init=jax.jit(
-      lambda: steps.init_state(train, shape, layout),
-      out_shardings=shardings,
-      compiler_options=_quickly(mesh),
-    ),
+    init=lambda start=None: init(start),
     step=jax.jit(
       steps.make_step(train, shape, layout, order=order, mesh=mesh),
       in_shardings=(shardings, rows),
@@ -225,11 +229,11 @@ def pmap_program(
     )
 
   return Program(
-    init=lambda: load(
+    init=lambda start=None: load(
       jax.jit(
-        lambda: steps.init_state(train, shape, layout),
+        lambda start: steps.init_state(train, shape, layout, start),
         compiler_options=_quickly(mesh),
-      )()
+      )(start)
     ),
     step=jax.pmap(
       steps.make_step(train, shape, layout, axis='device'),

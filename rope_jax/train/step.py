@@ -15,6 +15,8 @@ from jax.sharding import Mesh
 from rope_jax import model
 from rope_jax.model import ModelConfig, Weights
 from rope_jax.positions import Layout
+from rope_jax.train import lora
+from rope_jax.train.schedule import learning_rate
 
 Array = jax.Array | np.ndarray
 Batch = dict[str, Array]
@@ -29,8 +31,9 @@ class State:
 
   Attributes:
     step: int32, how many steps have been done.
-    weights: as `init_weights` makes them, float32.
-    optimizer: the state of the optax transformation.
+    weights: as `init_weights` makes them, float32; see `lora.begin` for those
+      of low-rank training.
+    optimizer: the state of the optax transformation, of what is trained alone.
   """
 
   step: Any
@@ -38,35 +41,15 @@ class State:
   optimizer: Any
 
 
-def learning_rate(train: Any, step: Any) -> jax.Array:
-  """Linear warmup, then a cosine down to a share of the peak.
-
-  rate(i) = peak (i + 1) / warmup                              for i < warmup
-  rate(i) = peak (r + (1 - r) (1 + cos(pi u)) / 2), u = (i - warmup) / (steps -
-  warmup), with r = final_share
-
-  Args:
-    train: a config's `train` section.
-    step: steps done so far.
-
-  Returns:
-    float32 scalar.
-  """
-  at = jnp.asarray(step, jnp.float32)
-  rise = (at + 1) / max(train.warmup, 1)
-  done = (at - train.warmup) / max(train.steps - train.warmup, 1)
-  wave = (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1))) / 2
-  fall = train.final_share + (1 - train.final_share) * wave
-  return train.learning_rate * jnp.where(at < train.warmup, rise, fall)
-
-
 def decays(weights: Weights) -> Any:
-  """Which weights decay: the matrices, not norms nor a method's parameters."""
+  """Which weights decay: the matrices, not norms, biases nor a method's
+  parameters."""
 
   def one(path: tuple[Any, ...], leaf: Any) -> bool:
     del leaf
     names = [entry.key for entry in path]
-    return names[0] != 'position' and 'norm' not in names[-1]
+    bias = names[-1].startswith('b') or 'norm' in names[-1]
+    return names[0] != 'position' and not bias
 
   return jax.tree_util.tree_map_with_path(one, weights)
 
@@ -85,10 +68,22 @@ def make_optimizer(train: Any) -> optax.GradientTransformation:
   )
 
 
-def init_state(train: Any, shape: ModelConfig, layout: Layout) -> State:
-  """The state before the first step; a pure function of train.seed."""
-  weights = model.init_weights(jax.random.key(train.seed), shape, layout)
-  optimizer = make_optimizer(train).init(weights)
+def init_state(
+  train: Any, shape: ModelConfig, layout: Layout, start: Weights | None = None
+) -> State:
+  """The state before the first step; a pure function of train.seed and start.
+
+  Args:
+    train: a config's `train` section.
+    shape: the model's shape.
+    layout: its positional methods.
+    start: weights to begin from; None draws them.
+  """
+  key = jax.random.key(train.seed)
+  if start is None:
+    start = model.init_weights(key, shape, layout)
+  weights = lora.begin(train, shape, start, jax.random.fold_in(key, 1))
+  optimizer = make_optimizer(train).init(lora.parted(weights)[0])
   return State(jnp.zeros((), jnp.int32), weights, optimizer)
 
 
@@ -162,15 +157,18 @@ def make_step(
     tokens = total(jnp.sum(batch['weight']))
     scale = 1 / jnp.where(tokens > 0, tokens, 1)
 
-    def part(weights: Weights, piece: Batch) -> jax.Array:
+    trained, fixed = lora.parted(state.weights)
+
+    def part(trained: Weights, piece: Batch) -> jax.Array:
       at = None if order is None else order[None]
+      weights = lora.joined({**fixed, **trained})
       return nll_sum(shape, layout, weights, piece, at, mesh) * scale
 
     one = jax.value_and_grad(part)
     if train.accumulate == 1:
-      loss, grads = one(state.weights, batch)
+      loss, grads = one(trained, batch)
     else:
-      loss, grads = _accumulated(one, state.weights, batch, train.accumulate)
+      loss, grads = _accumulated(one, trained, batch, train.accumulate)
     loss, grads = total((loss, grads))
     metrics = {
       'loss': loss,
@@ -178,9 +176,9 @@ def make_step(
       'learning_rate': learning_rate(train, state.step),
       'tokens': tokens,
     }
-    updates, memory = optimizer.update(grads, state.optimizer, state.weights)
-    weights = optax.apply_updates(state.weights, updates)
-    return State(state.step + 1, cast(Weights, weights), memory), metrics
+    updates, memory = optimizer.update(grads, state.optimizer, trained)
+    trained = cast(Weights, optax.apply_updates(trained, updates))
+    return State(state.step + 1, {**fixed, **trained}, memory), metrics
 
   return step
 

@@ -1,0 +1,1 @@
+"""Extension: longer contexts for a model that is there already."""

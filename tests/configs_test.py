@@ -9,6 +9,7 @@ import pytest
 
 from rope_jax import config as config_lib
 from rope_jax import positions, study
+from rope_jax.extend import plan, zero_shot
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem != '__init__')
@@ -23,6 +24,13 @@ def test_a_config_is_valid_in_every_size(name):
   for config in [module.get_config(s) for s in sizes] or [module.get_config()]:
     if config.methods:
       study.check(config)
+    elif config.tune and not config.start:
+      plan.check(config)
+      config_lib.layout(config)
+    elif config.start:
+      for full in (True, False):
+        config.full = full
+        zero_shot.check(zero_shot.sized(config))
     else:
       config_lib.check(config)
       config_lib.layout(config)

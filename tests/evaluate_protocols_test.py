@@ -171,3 +171,16 @@ def test_a_stride_that_does_not_divide_is_refused():
 def test_a_window_that_is_not_stored_is_named():
   with pytest.raises(ValueError, match='document 0 at 2, which is not stored'):
     _sums(_cell(4, [0, 4]), 'slide(2)')
+
+
+def test_prefix_reads_the_beginning_alone():
+  starts = protocols.starts(('prefix', 'prefix(1)'), 4, SPAN, LONGEST)
+  assert starts.tolist() == [0]
+  whole, last = (_sums(_cell(4, [0]), p) for p in ('prefix', 'prefix(1)'))
+  assert whole.nll.tolist() == [0 + 1 + 2 + 3, 400 + 0 + 1 + 2 + 3]
+  assert last.nll.tolist() == [3, 103]
+  assert (whole.tokens.tolist(), last.tokens.tolist()) == ([4, 4], [1, 1])
+  mixed = protocols.starts(('prefix', 'last(1)'), 2, SPAN, LONGEST)
+  assert mixed.tolist() == [0, 2, 4, 6]
+  with pytest.raises(ValueError, match=r'prefix\(5\) counts more .* k <= 4'):
+    protocols.starts(('prefix(5)',), 4, SPAN, LONGEST)

@@ -24,3 +24,8 @@ def extra(run: Callable[[], Any]) -> int:
   peak = _status('VmHWM')
   del kept
   return peak - before
+
+
+def peak() -> int:
+  """The most bytes that the process has had resident since it began."""
+  return _status('VmHWM')

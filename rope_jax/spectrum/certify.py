@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -26,7 +27,8 @@ _FIRST = 64  # Distances looked at first: they settle most small bases.
 _SHARE = 0.01  # Of the distances may stay open before an interval is cut.
 _NUMBERS = 2**18  # Sums at a time.
 _PAIRS = 2**14  # Single distances at a time.
-_WAITING = 2**22  # Intervals and open distances that are worked off together.
+_TOGETHER = 64  # Times as many are looked at before they are cut.
+_WAITING = 2**20  # Intervals and open distances that go on together.
 _SINGLE, _DOUBLE = 2.0**-24, 2.0**-53
 
 
@@ -73,13 +75,10 @@ class Intervals:
       np.tile(self.distance, 2),
     )
 
-  def pieces(self, size: int) -> list[Intervals]:
-    """The same in pieces of about `size` intervals and open distances."""
-    weight = np.cumsum(1 + np.bincount(self.at, minlength=self.low.size))
-    if not weight.size or weight[-1] <= size:
-      return [self] if weight.size else []
-    piece = (weight - 1) // size
-    return [self.only(piece == number) for number in np.unique(piece)]
+  def part(self, start: int, stop: int) -> Intervals:
+    """Those of a range."""
+    place = np.arange(self.low.size)
+    return self.only((start <= place) & (place < stop))
 
   @classmethod
   def joined(cls, parts: list[Intervals]) -> Intervals:
@@ -140,20 +139,22 @@ class Prover:
     """
     none = np.zeros(0, np.int64)
     stop = min(max(2 * start, _FIRST), self.length)
-    todo = [(Intervals(low, high, none, none), start, stop)]
     feasible, undecided = [np.zeros((0, 2))], [np.zeros((0, 2))]
-    while todo:  # The last first, so that little waits at a time.
-      given, start, stop = todo.pop()
-      found = self._screen(given, start, stop)
-      last, after = stop == self.length, min(2 * stop, self.length)
-      for piece in found.pieces(_WAITING):
-        if last:
-          one, other = self._refine(piece)
-          feasible.append(one)
-          undecided.append(other)
-        else:
-          todo.append((piece, stop, after))
+    given = Intervals(low, high, none, none)
+    for one, other in self._settled(given, start, stop):
+      feasible.append(one)
+      undecided.append(other)
     return np.concatenate(feasible), np.concatenate(undecided)
+
+  def _settled(
+    self, given: Intervals, start: int, stop: int
+  ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What `settle` returns, piece by piece, so that little waits at a time."""
+    for piece in self._screen(given, start, stop):
+      if stop == self.length:
+        yield self._refine(piece)
+      else:
+        yield from self._settled(piece, stop, min(2 * stop, self.length))
 
   def _theta(self, x: np.ndarray) -> np.ndarray:
     """Frequencies [n, f], each wrong by at most 2 u x + 2 roundings of itself,
@@ -213,13 +214,20 @@ class Prover:
     roundings_nf[:, 0] = 0
     return 1.01 * _DOUBLE * (roundings_nf * theta_nf).sum(axis=1)
 
-  def _screen(self, given: Intervals, start: int, stop: int) -> Intervals:
+  def _screen(
+    self, given: Intervals, start: int, stop: int
+  ) -> Iterator[Intervals]:
     """Leaves out what is infeasible by the distances [start, stop), and opens
     those of them that a Lipschitz bound does not settle."""
     most = max(4, int(_SHARE * (stop - start)))
     size = max(1, _NUMBERS // (stop - start))
-    done = []
-    while given.low.size:
+    todo, done, waiting = [given], [], 0
+    while todo:
+      given = todo.pop()
+      count = given.low.size
+      if count > _TOGETHER * size:
+        todo += [given.part(count // 2, count), given.part(0, count // 2)]
+        continue
       lost = np.zeros(given.low.size, bool)
       cut = np.zeros(given.low.size, bool)
       at, distance = [given.at], [given.distance]
@@ -236,9 +244,15 @@ class Prover:
         given, at=np.concatenate(at), distance=np.concatenate(distance)
       )
       done.append(self._closer(opened.only(~(lost | cut))))
+      waiting += done[-1].low.size + done[-1].at.size
+      if waiting > _WAITING:
+        yield Intervals.joined(done)
+        done, waiting = [], 0
       cut &= ~lost
-      given = given.only(cut).halves()
-    return Intervals.joined(done) if done else given
+      if cut.any():
+        todo.append(given.only(cut).halves())
+    if waiting:
+      yield Intervals.joined(done)
 
   def _open(
     self, sums: np.ndarray, slope: np.ndarray, start: int, stop: int

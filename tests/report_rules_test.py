@@ -39,6 +39,22 @@ def of(data, method):
   return next(x for x in findings(data) if x.startswith(f'{method}, as'))
 
 
+def test_of_one_document_only_the_order_is_told():
+  nothing = math.nan
+  data = study(
+    row('smol', 'none', 128, 1.0, nothing),
+    row('smol', 'none', 256, 2.0, nothing),
+    row('smol', 'yarn', 256, 1.25, nothing),
+  )
+  assert findings(data) == [
+    'In bits per byte at 2x (256 tokens): smol + yarn 1.250, smol 2.000.',
+    rules.UNCERTAIN,
+  ]
+  (note,) = tables.notes(data)
+  assert rules.UNCERTAIN in note
+  assert '±' not in note
+
+
 def test_rise_and_the_share_a_variant_mends():
   data = study(
     row('rope', 'none', 128, 1.90),

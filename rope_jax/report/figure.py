@@ -121,7 +121,9 @@ def _draw(data: StudyData):
   notes = [
     f'Protocol: {data.protocol}.',
     'Bands: ± 2 standard errors over documents '
-    + (f'and {seeds} seeds.' if seeds > 1 else '(one seed).'),
+    + (f'and {seeds} seeds.' if seeds > 1 else '(one seed).')
+    if data.certain
+    else 'One document: no standard errors.',
     'Shaded: axis compressed.' if scale.compressed else '',
   ]
   note = ('\n' if size[0] < 6 else ' ').join(filter(None, notes))

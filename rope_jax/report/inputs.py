@@ -149,6 +149,15 @@ class StudyData:
     return tuple(sorted(int(seed) for seed in seeds))
 
   @property
+  def certain(self) -> bool:
+    """Whether any standard error is known: there are several documents."""
+    return any(
+      _number(row['stderr']) is not None
+      for row in self.rows
+      if row['seed'] == POOLED
+    )
+
+  @property
   def unit(self) -> str:
     """Bits per byte where they are known, else perplexity."""
     known = any(_number(r['bits_per_byte']) is not None for r in self.rows)

@@ -20,6 +20,10 @@ from rope_jax.report.inputs import (
 # else the errors of the two sides are added as if independent.
 SURE = 2.0
 _NAMED = 5  # Names a sentence lists at most.
+UNCERTAIN = (
+  'One document was measured, so there is no standard error: whether any of '
+  'these differences is more than chance cannot be told.'
+)
 
 
 def findings(data: StudyData, protocol: str | None = None) -> list[str]:
@@ -33,9 +37,12 @@ def findings(data: StudyData, protocol: str | None = None) -> list[str]:
     Sentences as plain text: what each method does from the trained length to
     the longest one, which variant mends it and by how much, what that costs
     at the trained length, and which is best. Differences below two standard
-    errors are called not distinguishable.
+    errors are called not distinguishable; where no error is known, nothing is
+    said but the order.
   """
   table = _Table(data, protocol or data.protocol)
+  if not data.certain:
+    return [table.order(), UNCERTAIN]
   rising, holding = [], []
   for method in data.methods:
     line, rise = table.extrapolates(method)
@@ -131,6 +138,17 @@ class _Table:
       if m == method and n == length and v != AS_TRAINED and not value.diverged
     ]
     return sorted(found, key=lambda pair: pair[0].value)
+
+  def order(self) -> str:
+    """What was measured at the longest length, the lowest first."""
+    longest = self.data.lengths[-1]
+    found = [
+      (value.value, m if v == AS_TRAINED else f'{m} + {v}')
+      for (m, v, n), value in self.cells.items()
+      if n == longest and not value.diverged
+    ]
+    told = ', '.join(f'{name} {value:.3f}' for value, name in sorted(found))
+    return f'In {self.unit} {self._at(longest)}: {told}.'
 
   def best(self) -> str:
     """What is lowest at the longest length, and what cannot be told from it."""

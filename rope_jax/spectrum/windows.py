@@ -118,7 +118,7 @@ def certify(
   Returns:
     Windows; for head_dim 128, 1,024 tokens take a second and 131,072 half a
     minute on two cores; twice the length takes three times as long, and
-    1,048,576 tokens several GB.
+    1,048,576 tokens 2 GB.
 
   Raises:
     ValueError: an argument out of range; `known` of another width, or longer.

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rope_jax import positions
 from rope_jax.model.config import ModelConfig
@@ -65,7 +66,7 @@ def init_weights(
   for name in norms(config):
     blocks |= _norm(config, name, (l, d))
   if config.qk_norm:
-    one = 1 - config.norm_offset
+    one = np.float32(1 - config.norm_offset)
     blocks |= {name: jnp.full((l, h), one) for name in ('q_norm', 'k_norm')}
   weights: Weights = {
     'embed': _normal(next(keys), (config.vocab, d), d),
@@ -88,7 +89,7 @@ def norms(config: ModelConfig) -> tuple[str, ...]:
 
 
 def _norm(config: ModelConfig, name: str, shape: tuple[int, ...]) -> Weights:
-  made = {name: jnp.full(shape, 1 - config.norm_offset)}
+  made = {name: jnp.full(shape, 1 - config.norm_offset, jnp.float32)}
   if config.norm == 'layer':
     made[f'{name}_bias'] = jnp.zeros(shape)
   return made

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import statistics
+import tempfile
 from typing import Any
 
+from rope_jax import interop
 from rope_jax.bench.duel import Worker, check_peers
 from rope_jax.bench.figures import Figure
 from rope_jax.bench.timing import Say
@@ -29,15 +32,22 @@ def run(
   file: ours read by chunks, theirs by one forward pass and cross_entropy.
   """
   check_peers()
-  path = str(packages.resolve(MODEL))
-  job = {'job': 'reading', 'path': path, 'tokens': tokens, 'warm': warm}
-  plan = {'path': path, 'tokens': far, 'cache_dtype': 'bfloat16'}
+  file = packages.resolve(MODEL)
+  plan = {'path': str(file), 'tokens': far, 'cache_dtype': 'bfloat16'}
   with Worker('ours') as ours:
     planned = ours.run({'job': 'reading_plan', **plan})['planned']
   taken: dict[str, list[float]] = {'ours': [], 'peers': []}
   peak: dict[str, int] = {}
   loss: dict[str, float] = {}
-  with Worker('ours') as ours, Worker('peers') as peers:
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    Worker('ours') as ours,
+    Worker('peers') as peers,
+  ):
+    # Theirs reads no GGUF without another package.
+    path = str(pathlib.Path(folder, 'model'))
+    interop.save_pretrained(interop.load_pretrained(file), path)
+    job = {'job': 'reading', 'path': path, 'tokens': tokens, 'warm': warm}
     for at in range(rounds):
       for side, worker in (('ours', ours), ('peers', peers)):
         said: dict[str, Any] = worker.run(job)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -148,10 +147,8 @@ def training(layers, width, heads, mlp_dim, vocab, rows, tokens) -> Job:
 
 def reading(path: str, tokens: int, warm: int) -> Job:
   """The losses of a text under the same model, in one forward pass."""
-  file = pathlib.Path(path)
-  model = AutoModelForCausalLM.from_pretrained(
-    file.parent, gguf_file=file.name, dtype=torch.float32
-  ).eval()
+  model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+  model = model.eval()
   ids = draws.batch(1, tokens, model.config.vocab_size).astype(np.int64)
   losses: list[float] = []
 

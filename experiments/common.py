@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import shlex
 import sys
+import time
 from collections.abc import Callable
 
 from absl import flags, logging
@@ -35,6 +37,39 @@ def note(config_file: str | None) -> str:
     return ''
   path = pathlib.Path(config_file.partition(':')[0])
   return ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+
+
+def report_run(
+  name: str, argv: list[str], run: Callable[..., dict[str, pathlib.Path]]
+) -> int:
+  """Runs what the flags say and prints its table, its files and its time.
+
+  Args:
+    name: of the program.
+    argv: what was left of the command line.
+    run: (config, workdir, note=, command=, progress=) -> what was written;
+      'extension' is printed where it is there, else 'table'.
+
+  Returns:
+    The exit code, see `guarded`.
+  """
+
+  def work() -> None:
+    began = time.monotonic()
+    paths = run(
+      flags.FLAGS.config,
+      flags.FLAGS.workdir,
+      note=note(config_flags.get_config_filename(flags.FLAGS['config'])),
+      command=f'python -m experiments.{name} {shlex.join(sys.argv[1:])}',
+      progress=flags.FLAGS.progress,
+    )
+    table = paths.get('extension', paths['table'])
+    print(table.read_text(encoding='utf-8'))
+    for path in paths.values():
+      print(path)
+    print(f'done in {(time.monotonic() - began) / 60:.1f} minutes')
+
+  return guarded(name, argv, work)
 
 
 def guarded(name: str, argv: list[str], run: Callable[[], None]) -> int:

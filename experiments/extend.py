@@ -8,13 +8,9 @@ every variant, at every length.
 from __future__ import annotations
 
 import pathlib
-import shlex
-import sys
-import time
 from typing import Any
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import app
 
 from experiments import common
 from rope_jax import runtime
@@ -38,24 +34,7 @@ def run(
 
 def main(argv: list[str]) -> int:
   """Runs the extension of the flags and prints its table."""
-
-  def extend() -> None:
-    began = time.monotonic()
-    command = f'python -m experiments.extend {shlex.join(sys.argv[1:])}'
-    paths = run(
-      flags.FLAGS.config,
-      flags.FLAGS.workdir,
-      note=common.note(config_flags.get_config_filename(flags.FLAGS['config'])),
-      command=command,
-      progress=flags.FLAGS.progress,
-    )
-    table = paths.get('extension', paths['table'])
-    print(table.read_text(encoding='utf-8'))
-    for path in paths.values():
-      print(path)
-    print(f'done in {(time.monotonic() - began) / 60:.1f} minutes')
-
-  return common.guarded('extend', argv, extend)
+  return common.report_run('extend', argv, run)
 
 
 if __name__ == '__main__':

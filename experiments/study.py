@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import pathlib
-import shlex
-import sys
-import time
 from typing import Any
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import app
 
 from experiments import common
 from rope_jax import runtime
@@ -34,23 +30,7 @@ def run(
 
 def main(argv: list[str]) -> int:
   """Runs the study of the flags and prints its tables."""
-
-  def study() -> None:
-    began = time.monotonic()
-    command = f'python -m experiments.study {shlex.join(sys.argv[1:])}'
-    paths = run(
-      flags.FLAGS.config,
-      flags.FLAGS.workdir,
-      note=common.note(config_flags.get_config_filename(flags.FLAGS['config'])),
-      command=command,
-      progress=flags.FLAGS.progress,
-    )
-    print(paths['table'].read_text(encoding='utf-8'))
-    for path in paths.values():
-      print(path)
-    print(f'done in {(time.monotonic() - began) / 60:.1f} minutes')
-
-  return common.guarded('study', argv, study)
+  return common.report_run('study', argv, run)
 
 
 if __name__ == '__main__':

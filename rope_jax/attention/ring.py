@@ -16,7 +16,7 @@ from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule
 from rope_jax.attention.scores import FLOOR
 from rope_jax.attention.shares import SEQ as AXIS
-from rope_jax.attention.shares import shared
+from rope_jax.attention.shares import shared, ways_of
 from rope_jax.positions.base import Params, Position
 
 
@@ -55,12 +55,7 @@ def zigzag(tokens: int, ways: int) -> np.ndarray:
 
 def check(mesh: Mesh | None, queries: int, keys: int) -> Mesh:
   """Returns the mesh, or raises ValueError if it cannot share the rows."""
-  if mesh is None or AXIS not in mesh.axis_names:
-    have = None if mesh is None else mesh.axis_names
-    raise ValueError(
-      f"attend: how='ring' needs a mesh with an axis {AXIS!r}; mesh has {have}."
-    )
-  ways = mesh.shape[AXIS]
+  mesh, ways = ways_of(mesh, 'ring')
   if queries != keys or queries % ways:
     raise ValueError(
       f"attend: how='ring' shares {queries} queries and {keys} keys between "

@@ -16,6 +16,17 @@ from rope_jax.positions.base import Params
 SEQ = 'seq'  # The axis that shares out the tokens of a row.
 
 
+def ways_of(mesh: Mesh | None, how: str) -> tuple[Mesh, int]:
+  """A mesh and how many devices share a row's tokens, or a ValueError if it has
+  no such axis."""
+  if mesh is None or SEQ not in mesh.axis_names:
+    have = None if mesh is None else mesh.axis_names
+    raise ValueError(
+      f'attend: how={how!r} needs a mesh with an axis {SEQ!r}; mesh has {have}.'
+    )
+  return mesh, mesh.shape[SEQ]
+
+
 def shared(
   run: Callable[[Params, Inputs], jax.Array],
   params: Params,

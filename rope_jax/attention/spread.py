@@ -12,19 +12,13 @@ from rope_jax.attention import engine
 from rope_jax.attention.blocks import Schedule
 from rope_jax.attention.inputs import Inputs
 from rope_jax.attention.rule import Rule
-from rope_jax.attention.shares import SEQ, shared
+from rope_jax.attention.shares import SEQ, shared, ways_of
 from rope_jax.positions.base import Params, Position
 
 
 def check(mesh: Mesh | None, queries: int, keys: int) -> Mesh:
   """Returns the mesh, or raises ValueError if it cannot share the keys."""
-  if mesh is None or SEQ not in mesh.axis_names:
-    have = None if mesh is None else mesh.axis_names
-    raise ValueError(
-      f"attend: how='spread' needs a mesh with an axis {SEQ!r}; mesh has "
-      f'{have}.'
-    )
-  ways = mesh.shape[SEQ]
+  mesh, ways = ways_of(mesh, 'spread')
   if queries % ways or keys % ways:
     raise ValueError(
       f"attend: how='spread' shares {queries} queries and {keys} keys between "

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rope_jax.attention import Mask
+from rope_jax.attention.rule import NEVER
 from rope_jax.model.block import BITS
 from rope_jax.model.config import ModelConfig
 from rope_jax.model.context import Context
@@ -156,7 +157,7 @@ def stream_losses(
     k_length_bs=length_11,
     mask=Mask(
       q_order_bt=pos_bt[:1],
-      k_order_bs=jnp.where(there_1s, key_1s, np.iinfo(np.int32).max),
+      k_order_bs=jnp.where(there_1s, key_1s, NEVER),
     ),
     held=stream.count,
     ways=stream.ways,

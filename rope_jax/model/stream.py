@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from rope_jax.attention import Mask
+from rope_jax.attention import Mask, zigzag
 from rope_jax.attention.rule import NEVER
 from rope_jax.model.block import BITS
 from rope_jax.model.config import ModelConfig
@@ -29,9 +29,9 @@ Array = jax.Array | np.ndarray
 class Stream:
   """Un-rotated keys, and values, of a text that is read in chunks.
 
-  Every chunk is cut into as many pieces as there are `ways`; device w keeps
-  piece w of all chunks, so that each has as much to look at, whatever has been
-  read so far.
+  Every chunk is shared out over the `ways` devices in the `order` of `zigzag`,
+  and each device keeps its share of all chunks: so each has as much to look at,
+  in what has been read before and in the chunk itself.
 
   Attributes:
     k_lbskh, v_lbskh: room for `size` tokens, those of device 0 first;
@@ -57,13 +57,21 @@ class Stream:
     zero = jax.device_put(jnp.int32(0), self.count.sharding)
     return dataclasses.replace(self, count=zero)
 
+  @property
+  def order(self) -> np.ndarray:
+    """Which token of a chunk stands at each place of it: int32 [chunk]."""
+    if self.chunk % (2 * self.ways):
+      return np.arange(self.chunk, dtype=np.int32)
+    return zigzag(self.chunk, self.ways)
+
   def positions(self) -> jax.Array:
     """Which token of the text each place is for: int32 [1, s]."""
     at = jnp.arange(self.size, dtype=jnp.int32)
     share, piece = self.size // self.ways, self.chunk // self.ways
     way, inside = at // share, at % share
     chunk, rest = inside // piece, inside % piece
-    return (chunk * self.chunk + way * piece + rest)[None]
+    held = jnp.asarray(self.order)[way * piece + rest]
+    return (chunk * self.chunk + held)[None]
 
 
 def empty_stream(
@@ -145,8 +153,9 @@ def stream_losses(
       f'{stream.k_lbskh.shape[1]} texts that reads {stream.chunk} tokens at a '
       'time; pad the last chunk.'
     )
-  index_1t = jnp.arange(count, dtype=jnp.int32)[None]
-  pos_bt = jnp.broadcast_to(stream.count + index_1t, (batch, count))
+  order = stream.order
+  tokens_bt, targets_bt = tokens_bt[:, order], targets_bt[:, order]
+  pos_bt = jnp.broadcast_to(stream.count + order[None], (batch, count))
   key_1s = stream.positions()
   there_1s = key_1s < stream.count + count
   length_11 = jnp.full((1, 1), length, jnp.int32)
@@ -177,7 +186,7 @@ def stream_losses(
   after = dataclasses.replace(
     stream, k_lbskh=kept[0], v_lbskh=kept[1], count=stream.count + count
   )
-  return nll_bt, after
+  return nll_bt[:, np.argsort(order)], after
 
 
 def _way(config: ModelConfig, stream: Stream) -> Any:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rope_jax import data, evaluate, metrics
-from rope_jax.report.inputs import POOLED
+from rope_jax import config as config_lib
+from rope_jax import data, evaluate, metrics, workdir
+from rope_jax.report.inputs import POOLED, StudyData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +99,42 @@ def gather(
     ],
     'influence': influence,
   }
+
+
+def study_data(
+  config: Any,
+  gathered: Mapping[str, Any],
+  *,
+  note: str,
+  command: str,
+  train_len: int,
+  caveats: list[str],
+  failures: list[str],
+) -> StudyData:
+  """What a report is made of.
+
+  Args:
+    config: the experiment's configuration.
+    gathered: what `gather` returned.
+    note: the question: the docstring of the config, whose first line is the
+      title.
+    command: how to run it.
+    train_len: tokens that the models were trained at.
+    caveats: what a reader must know before quoting a number.
+    failures: what could not be measured, and why.
+  """
+  title, _, question = note.strip().partition('\n')
+  return StudyData(
+    title=title.rstrip('.') or str(config.name),
+    question=question.strip(),
+    train_len=train_len,
+    command=command,
+    config=config_lib.plain(config),
+    versions=workdir.versions(),
+    caveats=caveats,
+    failures=failures,
+    **gathered,
+  )
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

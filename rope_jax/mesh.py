@@ -90,6 +90,16 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(('data', 'fsdp'), *tokens))
 
 
+def rows_over(mesh: Mesh) -> tuple[str, ...]:
+  """The axes of any mesh that rows are split over."""
+  return tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
+
+
+def tokens_over(mesh: Mesh) -> str | None:
+  """The axis of any mesh that tokens are split over, if it has one."""
+  return 'seq' if 'seq' in mesh.axis_names else None
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, P())

@@ -13,7 +13,7 @@ from rope_jax import config as config_lib
 from rope_jax import data, evaluate, model, report, train, workdir
 from rope_jax.evaluate import cells
 from rope_jax.evaluate.progress import bar
-from rope_jax.gather import Series, natural
+from rope_jax.gather import Series, natural, study_data
 from rope_jax.gather import gather as gather_rows
 from rope_jax.report.inputs import AS_TRAINED
 
@@ -133,21 +133,16 @@ def run(
     workdir.claim(folder, config, {'data': mark}, begun=('runs',))
     failures = _train_and_measure(config, folder, chosen, say, progress)
     gathered = gather(config, folder, chosen)
-    title, _, question = note.strip().partition('\n')
-    return report.write_report(
-      folder,
-      report.StudyData(
-        title=title.rstrip('.') or str(config.name),
-        question=question.strip(),
-        train_len=config.train.train_len,
-        command=command,
-        config=config_lib.plain(config),
-        versions=workdir.versions(),
-        caveats=caveats(config, chosen),
-        failures=failures,
-        **gathered,
-      ),
+    made = study_data(
+      config,
+      gathered,
+      note=note,
+      command=command,
+      train_len=config.train.train_len,
+      caveats=caveats(config, chosen),
+      failures=failures,
     )
+    return report.write_report(folder, made)
 
 
 def _train_and_measure(

@@ -56,19 +56,19 @@ def build(layout, **fields):
   return config, layout, weights
 
 
-def read(config, layout, weights, ids, mesh, dtype=''):
+def read(config, layout, weights, ids, mesh, dtype='', chunk=CHUNK):
   """The losses, chunk by chunk; and how often a chunk was compiled."""
   step = hooks.jit(
     functools.partial(model.stream_losses, config, layout, mesh=mesh)
   )
   count = ids.shape[1] - 1
   at = stream.empty_stream(
-    config, len(ids), count, chunk=CHUNK, mesh=mesh, dtype=dtype
+    config, len(ids), count, chunk=chunk, mesh=mesh, dtype=dtype
   )
   padded = np.pad(ids, [(0, 0), (0, at.size - count)])
   found = []
-  for first in range(0, count, CHUNK):
-    now = padded[:, first : first + CHUNK + 1]
+  for first in range(0, count, chunk):
+    now = padded[:, first : first + chunk + 1]
     nll, at = step(weights, at, now[:, :-1], now[:, 1:], length=count)
     found.append(np.asarray(nll))
   assert step._cache_size() <= 2  # The first stream may lie otherwise.
@@ -98,7 +98,7 @@ def test_layers_written_out_and_every_part_of_a_block():
     score_cap=3.0, logit_cap=2.0, mlp='gelu', mlp_bias=True, qk_norm=True,
   )  # fmt: skip
   want = whole(config, layout, weights, IDS)
-  got = read(config, layout, weights, IDS, mesh_of(1, 2))
+  got = read(config, layout, weights, IDS, mesh_of(1, 2), chunk=6)
   np.testing.assert_allclose(got, want, atol=3e-5)
 
 
@@ -166,10 +166,13 @@ def test_what_cannot_be_shared_says_so():
       )
 
 
-def test_places_are_those_of_the_pieces():
+def test_places_give_each_device_as_much_to_see():
   config, _, _ = build('rope')
   at = stream.empty_stream(config, 1, 16, chunk=8, mesh=mesh_of(1, 2))
-  want = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15]
+  want = [0, 1, 6, 7, 8, 9, 14, 15, 2, 3, 4, 5, 10, 11, 12, 13]
   assert np.asarray(at.positions())[0].tolist() == want
+  odd = dataclasses.replace(at, chunk=2)  # No two pieces for each device.
+  want = [0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15]
+  assert np.asarray(odd.positions())[0].tolist() == want
   one = dataclasses.replace(at, ways=1)
   assert np.asarray(one.positions())[0].tolist() == list(range(16))

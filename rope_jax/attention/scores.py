@@ -115,12 +115,10 @@ def _products(q_bnth: jax.Array, k_bkhs: jax.Array) -> jax.Array:
   """q . k / sqrt(h) with grouped queries: float32 [b, n, t, s]."""
   b, n, t, h = q_bnth.shape
   k, s = k_bkhs.shape[1], k_bkhs.shape[3]
-  # Queries are fewer than their scores; narrow ones would be rounded.
-  early = q_bnth.dtype == jnp.float32
-  q = q_bnth * (h**-0.5) if early else q_bnth
-  found = _einsum('bkgth,bkhs->bkgts', q.reshape(b, k, n // k, t, h), k_bkhs)
-  found = found.reshape(b, n, t, s)
-  return found if early else found * (h**-0.5)
+  found = _einsum(
+    'bkgth,bkhs->bkgts', q_bnth.reshape(b, k, n // k, t, h), k_bkhs
+  )
+  return found.reshape(b, n, t, s) * (h**-0.5)
 
 
 def _weighted(weights_bnts: jax.Array, v_bkhs: jax.Array) -> jax.Array:

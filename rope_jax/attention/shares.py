@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from rope_jax import mesh as meshes
 from rope_jax.attention.inputs import Inputs
 from rope_jax.positions.base import Params
 
@@ -55,7 +56,7 @@ def shared(
     return run(params, inputs)
   b, groups, keys, _ = inputs.v_bksh.shape
   sizes = dict(mesh.shape)
-  rows = tuple(a for a in ('data', 'fsdp') if sizes.get(a, 1) > 1)
+  rows = tuple(a for a in meshes.rows_over(mesh) if sizes[a] > 1)
   rows = rows if b % math.prod(sizes[a] for a in rows) == 0 else ()
   tensor = sizes.get('tensor', 1)
   heads = 'tensor' if tensor > 1 and groups % tensor == 0 else None

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rope_jax import mesh as meshes
 from rope_jax import model as model_lib
 from rope_jax.positions import Layout, Position, _traced, parts
 
@@ -65,11 +66,6 @@ def mesh_of(weights: Any) -> Mesh:
   return Mesh(np.array(jax.devices()[:1]), ('data',))
 
 
-def rows_over(mesh: Mesh) -> tuple[str, ...]:
-  """The axes of a mesh that rows are spread over."""
-  return tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
-
-
 def rows_multiple(weights: Any) -> int:
   """A batch's rows must be a multiple of this to be spread over the mesh."""
   sizes = dict(mesh_of(weights).shape)
@@ -81,7 +77,7 @@ def shared(
 ) -> tuple[model_lib.ModelConfig, NamedSharding]:
   """How windows of a length lie on a mesh: rows over its data axes, and their
   tokens over 'seq', by rings, if that divides them."""
-  rows = rows_over(mesh)
+  rows = meshes.rows_over(mesh)
   tokens, ways = None, dict(mesh.shape).get('seq', 1)
   if ways > 1 and length % (2 * ways) == 0:
     tokens, config = 'seq', dataclasses.replace(config, attention='ring')

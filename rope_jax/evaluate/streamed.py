@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rope_jax import mesh as meshes
 from rope_jax import model as model_lib
 from rope_jax.evaluate import nll as nll_lib
 from rope_jax.positions import Layout
@@ -77,9 +78,8 @@ class Reader:
       dtype=cache_dtype,
     )
     self._stream: model_lib.Stream | None = None
-    rows_over = nll_lib.rows_over(self._mesh)
-    seq = 'seq' if 'seq' in self._mesh.axis_names else None
-    self._place = NamedSharding(self._mesh, PartitionSpec(rows_over, seq))
+    split = meshes.rows_over(self._mesh), meshes.tokens_over(self._mesh)
+    self._place = NamedSharding(self._mesh, PartitionSpec(*split))
 
   def read(
     self,

@@ -15,7 +15,7 @@ from rope_jax import mesh as meshes
 from rope_jax.evaluate.progress import bar
 from rope_jax.extend import plan as plans
 from rope_jax.extend import table
-from rope_jax.gather import Series, gather, natural
+from rope_jax.gather import Series, gather, natural, study_data
 from rope_jax.report.csvfile import write_atomically
 from rope_jax.report.inputs import AS_TRAINED
 from rope_jax.study import Say
@@ -196,17 +196,14 @@ class _Work:
       training += [(label, s, r / 'metrics.jsonl') for s, r in where.items()]
     gathered = gather(config, series, training, self._chosen)
     _pad(gathered['influence'])
-    title, _, question = note.strip().partition('\n')
-    made = report.StudyData(
-      title=title.rstrip('.') or str(config.name),
-      question=question.strip(),
-      train_len=base.train_len,
+    made = study_data(
+      config,
+      gathered,
+      note=note,
       command=command,
-      config=config_lib.plain(config),
-      versions=workdir.versions(),
+      train_len=base.train_len,
       caveats=self._caveats(),
       failures=self._failures,
-      **gathered,
     )
     text = table.extension_md(made, lines, self.same)
     paths = report.write_report(self._folder, made)

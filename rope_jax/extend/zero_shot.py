@@ -14,7 +14,7 @@ from rope_jax import data, evaluate, positions, report, workdir
 from rope_jax import mesh as meshes
 from rope_jax.evaluate import cells, long
 from rope_jax.evaluate.progress import bar
-from rope_jax.gather import Series, gather, natural
+from rope_jax.gather import Series, gather, natural, study_data
 from rope_jax.report.inputs import AS_TRAINED
 from rope_jax.study import Say
 from rope_jax.train import start as starts
@@ -131,7 +131,7 @@ def run(
         progress=tell,
       )
     name = pathlib.Path(config.start.removeprefix('package:')).stem
-    made = gather(
+    gathered = gather(
       config,
       [
         Series(name, variant, start.train_len, {0: store}, variant)  # pyright: ignore[reportArgumentType]
@@ -140,23 +140,16 @@ def run(
       (),
       chosen,
     )
-    title, _, question = note.strip().partition('\n')
-    return report.write_report(
-      folder,
-      report.StudyData(
-        title=title.rstrip('.') or str(config.name),
-        question=question.strip(),
-        train_len=start.train_len,
-        command=command,
-        config=config_lib.plain(config),
-        versions=workdir.versions(),
-        caveats=caveats(config, chosen, shape),
-        failures=[
-          f'{s.variant}, {s.length} tokens: {s.reason}' for s in skipped
-        ],
-        **made,
-      ),
+    made = study_data(
+      config,
+      gathered,
+      note=note,
+      command=command,
+      train_len=start.train_len,
+      caveats=caveats(config, chosen, shape),
+      failures=[f'{s.variant}, {s.length} tokens: {s.reason}' for s in skipped],
     )
+    return report.write_report(folder, made)
 
 
 def tokenizer_of(start: starts.Start) -> data.Tokenizer:

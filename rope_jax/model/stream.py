@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from rope_jax import mesh as meshes
 from rope_jax.attention import Mask, zigzag
 from rope_jax.attention.rule import NEVER
 from rope_jax.model.block import BITS
@@ -105,9 +106,8 @@ def empty_stream(
     )
   size = -(-size // chunk) * chunk
   shape = (config.layers, batch, size, config.kv_heads, config.head_dim)
-  rows = tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
-  seq = 'seq' if 'seq' in mesh.axis_names else None
-  sharding = NamedSharding(mesh, P(None, rows, seq))
+  split = meshes.rows_over(mesh), meshes.tokens_over(mesh)
+  sharding = NamedSharding(mesh, P(None, *split))
   kind = dtype or config.dtype
   kind = BITS if kind == 'bfloat16' else kind
   make = jax.jit(lambda: jnp.zeros(shape, kind), out_shardings=sharding)

@@ -25,7 +25,7 @@ def run(
   progress: bool = True,
 ) -> dict[str, pathlib.Path]:
   """Sets up JAX and runs an extension; see `rope_jax.extend`."""
-  runtime.setup(config)
+  runtime.setup(config, keep=bool(config.tune))
   from rope_jax.extend import tune, zero_shot
 
   way = tune if config.tune else zero_shot

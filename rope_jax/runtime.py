@@ -24,15 +24,17 @@ _DEVICE_FILES = (
 )
 
 
-def setup(config: Any = None) -> None:
+def setup(config: Any = None, *, keep: bool = True) -> None:
   """Prepares JAX for a run; entry points call it first, imports never do.
 
   Quiets the plug-ins, keeps compiled programs on disk, makes each CPU core a
-  device that keeps its memory, and joins the other processes of a run.
+  device, and joins the other processes of a run.
 
   Args:
     config: a whole configuration, for its `distributed` section; None is one
       process.
+    keep: whether to call `keep_memory`: for many short steps. Few long ones
+      with large arrays gain nothing by it, and what is kept falls to pieces.
 
   Raises:
     ValueError: a `distributed` section that is not whole.
@@ -42,7 +44,8 @@ def setup(config: Any = None) -> None:
     check_distributed(config.distributed)
   use_cpu_alone()
   use_cpu_cores()
-  keep_memory()
+  if keep:
+    keep_memory()
   keep_programs()
   if config is not None:
     join(config.distributed)

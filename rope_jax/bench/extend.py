@@ -41,7 +41,7 @@ def run(
   loss: dict[str, float] = {}
   with (
     tempfile.TemporaryDirectory() as folder,
-    Worker('ours') as ours,
+    Worker('ours', 'frees') as ours,
     Worker('peers') as peers,
   ):
     # Theirs reads no GGUF without another package.

@@ -24,6 +24,7 @@ LAYOUTS = {
     {'name': 'rerope', 'theta': 50.0, 'window': 6},
     {'name': 'streaming', 'theta': 50.0, 'sinks': 2, 'window': 9},
   ],
+  'learned to the last token': {'name': 'learned', 'train_len': T},
   'window + log_n, alibi': [
     {
       'name': 'compose',

@@ -130,7 +130,8 @@ def run(
         train_len=start.train_len,
         progress=tell,
       )
-    name = pathlib.Path(config.start.removeprefix('package:')).stem
+    name = pathlib.Path(config.start.removeprefix('package:')).name
+    name = name.removesuffix('.gguf')
     gathered = gather(
       config,
       [

@@ -155,17 +155,21 @@ def stream_losses(
     )
   order = stream.order
   tokens_bt, targets_bt = tokens_bt[:, order], targets_bt[:, order]
-  pos_bt = jnp.broadcast_to(stream.count + order[None], (batch, count))
+  order_1t = stream.count + order[None]
+  last = jnp.asarray(length, jnp.int32) - 1  # Where padding stands too.
+  pos_bt = jnp.broadcast_to(jnp.minimum(order_1t, last), (batch, count))
   key_1s = stream.positions()
   there_1s = key_1s < stream.count + count
   length_11 = jnp.full((1, 1), length, jnp.int32)
   context = Context(
     q_pos_bt=pos_bt,
-    k_pos_bs=jnp.broadcast_to(key_1s, (batch, stream.size)),
+    k_pos_bs=jnp.broadcast_to(
+      jnp.minimum(key_1s, last), (batch, stream.size)
+    ),
     q_length_bt=length_11,
     k_length_bs=length_11,
     mask=Mask(
-      q_order_bt=pos_bt[:1],
+      q_order_bt=order_1t,
       k_order_bs=jnp.where(there_1s, key_1s, NEVER),
     ),
     held=stream.count,

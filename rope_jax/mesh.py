@@ -85,19 +85,15 @@ def make_mesh(
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows [b, t] split over data and fsdp, their tokens over seq."""
-  tokens = ('seq',) if mesh.shape['seq'] > 1 else ()
-  return NamedSharding(mesh, P(('data', 'fsdp'), *tokens))
+  """Rows [b, t] split over data and fsdp, their tokens over seq, as far as the
+  mesh has these axes."""
+  tokens = ('seq',) if dict(mesh.shape).get('seq', 1) > 1 else ()
+  return NamedSharding(mesh, P(rows_over(mesh), *tokens))
 
 
 def rows_over(mesh: Mesh) -> tuple[str, ...]:
   """The axes of any mesh that rows are split over."""
   return tuple(a for a in ('data', 'fsdp') if a in mesh.axis_names)
-
-
-def tokens_over(mesh: Mesh) -> str | None:
-  """The axis of any mesh that tokens are split over, if it has one."""
-  return 'seq' if 'seq' in mesh.axis_names else None
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

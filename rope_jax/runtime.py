@@ -34,7 +34,7 @@ def setup(config: Any = None, *, keep: bool = True) -> None:
     config: a whole configuration, for its `distributed` section; None is one
       process.
     keep: whether to call `keep_memory`: for many short steps. Few long ones
-      with large arrays gain nothing by it, and what is kept falls to pieces.
+      with large arrays gain nothing by it, and what is kept fragments.
 
   Raises:
     ValueError: a `distributed` section that is not whole.

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from rope_jax import mesh as meshes
 from rope_jax import model as model_lib
@@ -78,8 +78,7 @@ class Reader:
       dtype=cache_dtype,
     )
     self._stream: model_lib.Stream | None = None
-    split = meshes.rows_over(self._mesh), meshes.tokens_over(self._mesh)
-    self._place = NamedSharding(self._mesh, PartitionSpec(*split))
+    self._place = meshes.batch_sharding(self._mesh)
 
   def read(
     self,

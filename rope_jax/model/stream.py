@@ -106,8 +106,7 @@ def empty_stream(
     )
   size = -(-size // chunk) * chunk
   shape = (config.layers, batch, size, config.kv_heads, config.head_dim)
-  split = meshes.rows_over(mesh), meshes.tokens_over(mesh)
-  sharding = NamedSharding(mesh, P(None, *split))
+  sharding = NamedSharding(mesh, P(None, *meshes.batch_sharding(mesh).spec))
   kind = dtype or config.dtype
   kind = BITS if kind == 'bfloat16' else kind
   make = jax.jit(lambda: jnp.zeros(shape, kind), out_shardings=sharding)
@@ -163,9 +162,7 @@ def stream_losses(
   length_11 = jnp.full((1, 1), length, jnp.int32)
   context = Context(
     q_pos_bt=pos_bt,
-    k_pos_bs=jnp.broadcast_to(
-      jnp.minimum(key_1s, last), (batch, stream.size)
-    ),
+    k_pos_bs=jnp.broadcast_to(jnp.minimum(key_1s, last), (batch, stream.size)),
     q_length_bt=length_11,
     k_length_bs=length_11,
     mask=Mask(

@@ -11,7 +11,7 @@ import jax
 
 from rope_jax import config as config_lib
 from rope_jax import data, evaluate, model, report, train, workdir
-from rope_jax.evaluate import cells
+from rope_jax.evaluate import cells, variants
 from rope_jax.evaluate.progress import bar
 from rope_jax.gather import Series, natural, study_data
 from rope_jax.gather import gather as gather_rows
@@ -116,21 +116,22 @@ def run(
   """
   check(config)
   folder = pathlib.Path(folder)
-  workdir.check_owner(folder, config, begun=('runs',))
+  workdir.check_owner(folder, config, 'a study')
   if jax.process_count() > 1:
     raise ValueError(
       f'a study runs in one process, and there are {jax.process_count()}; '
       'leave config.distributed alone, or train with experiments.train.'
     )
+  source = cells.open_documents(config)
   corpus, tokenizer, mark = train.build_corpus(config, folder)
   train.build_sampler(config, corpus)  # Refuses what it cannot sample.
-  chosen = evaluate.documents(config, tokenizer)
+  chosen = evaluate.documents(config, tokenizer, source)
   say(
     f'{len(chosen)} documents of {evaluate.span(config)} tokens to measure on: '
     f'{", ".join(d.id for d in chosen[:4])}, ...'
   )
   with workdir.alone(folder):
-    workdir.claim(folder, config, {'data': mark}, begun=('runs',))
+    workdir.claim(folder, config, 'a study', {'data': mark})
     failures = _train_and_measure(config, folder, chosen, say, progress)
     gathered = gather(config, folder, chosen)
     made = study_data(
@@ -173,7 +174,8 @@ def _train_and_measure(
         progress=tell,
       )
     for cell in skipped:
-      text = f'{method}, {cell.variant}, {cell.length} tokens: {cell.reason}'
+      under = variants.shown(cell.variant)
+      text = f'{method}, {under}, {cell.length} tokens: {cell.reason}'
       if text not in failures:
         failures.append(text)
   return failures

@@ -20,6 +20,8 @@ from rope_jax import config as config_lib
 FREE = (
   'name',
   'eval',
+  'full',
+  'quick',
   'methods',
   'seeds',
   'variants',
@@ -39,8 +41,16 @@ FREE = (
   'train.step',
   'train.tensorboard',
 )
-# What a training run writes once it has begun.
-BEGUN = ('checkpoints', 'metrics.jsonl')
+# What work of any kind writes once it has begun.
+BEGUN = (
+  'checkpoints',
+  'metrics.jsonl',
+  'runs',
+  'nll',
+  'base',
+  'tuned',
+  'zero_shot',
+)
 PACKAGES = (
   'jax',
   'jaxlib',
@@ -82,22 +92,23 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def check_owner(
   workdir: str | os.PathLike[str],
   config: Any,
+  work: str,
   *,
   free: Iterable[str] = FREE,
-  begun: Iterable[str] = BEGUN,
 ) -> None:
-  """Checks that a folder is new, or belongs to this configuration.
+  """Checks that a folder is new, or belongs to this work and configuration.
+
+  A folder with nothing of `BEGUN` in it is anybody's.
 
   Args:
     workdir: a folder, which need not exist.
     config: a ConfigDict or a plain mapping.
+    work: what is to be done there, such as 'training' or 'study'.
     free: dotted names of fields and sections that may differ.
-    begun: files and folders that say that work was done there; a folder
-      without any of them is anybody's.
 
   Raises:
-    ValueError: it belongs to another configuration; names each field that
-      differs, with both values.
+    ValueError: other work was done there, or it belongs to another
+      configuration; names each field that differs, with both values.
   """
   if '://' in str(workdir):
     raise ValueError(
@@ -107,18 +118,29 @@ def check_owner(
   folder = pathlib.Path(workdir)
   if folder.exists() and not folder.is_dir():
     raise ValueError(f'workdir={str(workdir)!r} is a file; name a folder.')
-  begun = [name for name in begun if (folder / name).exists()]
-  path = folder / 'config.json'
+  begun = [name for name in BEGUN if (folder / name).exists()]
+  path, versions = folder / 'config.json', folder / 'versions.json'
   if not path.exists():
     if begun:
       raise ValueError(
         f'workdir={str(workdir)!r} holds {" and ".join(begun)} but no '
-        'config.json, so nobody knows what was trained there. Use another '
+        'config.json, so nobody knows what was done there. Use another '
         'workdir, or put its config.json back.'
       )
     return
+  if not begun and not versions.exists():
+    raise ValueError(
+      f'workdir={str(workdir)!r} has a config.json that no run of ours wrote, '
+      'such as that of a pretrained model. Use another workdir.'
+    )
   if not begun:
     return  # A run that never took a step: nothing to protect.
+  there = read_json(versions) if versions.exists() else {}
+  if there.get('work', work) != work:
+    raise ValueError(
+      f'workdir={str(workdir)!r} holds {there["work"]}, and this is {work}. '
+      'Use another workdir.'
+    )
   theirs, ours = read_json(path), config_lib.plain(config)
   found = differences(theirs, ours, free)
   if found:
@@ -173,33 +195,32 @@ def _show(value: Any) -> str:
 def claim(
   workdir: str | os.PathLike[str],
   config: Any,
+  work: str,
   about: Mapping[str, Any] | None = None,
   *,
   free: Iterable[str] = FREE,
-  begun: Iterable[str] = BEGUN,
 ) -> None:
   """Makes the folder this configuration's: config.json and versions.json.
 
   Args:
     workdir: a folder, made if absent.
     config: a ConfigDict or a plain mapping.
+    work: as for `check_owner`.
     about: what else versions.json is to hold; 'data' and 'start' must not
       change.
     free: as for `check_owner`.
-    begun: as for `check_owner`.
 
   Raises:
-    ValueError: it belongs to another configuration, or the run was made with
-      other training data or from other weights.
+    ValueError: it belongs to other work or another configuration, or the run
+      was made with other training data or from other weights.
   """
-  begun = tuple(begun)
-  check_owner(workdir, config, free=free, begun=begun)
+  check_owner(workdir, config, work, free=free)
   folder = pathlib.Path(workdir)
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'versions.json'
-  now = {**versions(), **(about or {})}
+  now = {'work': work, **versions(), **(about or {})}
   earlier = []
-  if path.exists() and any((folder / name).exists() for name in begun):
+  if path.exists() and any((folder / name).exists() for name in BEGUN):
     then = read_json(path)
     if then.get('data') != now.get('data'):
       raise ValueError(
@@ -268,7 +289,7 @@ def alone(workdir: str | os.PathLike[str]) -> Iterator[None]:
   """Holds the folder against a second run; freed when the process ends.
 
   Raises:
-    ValueError: another process trains in it now.
+    ValueError: another process is at work in it now.
   """
   folder = pathlib.Path(workdir)
   folder.mkdir(parents=True, exist_ok=True)
@@ -277,7 +298,7 @@ def alone(workdir: str | os.PathLike[str]) -> Iterator[None]:
       fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
       raise ValueError(
-        f'workdir={str(workdir)!r}: another process is training in it now. '
+        f'workdir={str(workdir)!r}: another process is at work in it now. '
         'Wait for it, or use another workdir.'
       ) from error
     yield

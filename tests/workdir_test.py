@@ -9,10 +9,12 @@ import training_support as support
 
 from rope_jax import workdir
 
+WORK = 'a training'
+
 
 @pytest.fixture
 def owned(tmp_path):
-  workdir.claim(tmp_path, support.tiny(), {'data': 'texts'})
+  workdir.claim(tmp_path, support.tiny(), WORK, {'data': 'texts'})
   (tmp_path / 'metrics.jsonl').write_text('')
   return tmp_path
 
@@ -45,7 +47,7 @@ def test_another_configuration_is_refused_field_by_field(owned):
   other.position = {'name': 'alibi'}
   before = (owned / 'config.json').read_bytes()
   with pytest.raises(ValueError, match='another configuration') as caught:
-    workdir.claim(owned, other)
+    workdir.claim(owned, other, WORK)
   text = str(caught.value)
   assert 'config.train.learning_rate: 0.01 there, 0.5 here' in text
   assert 'config.model.width: 16 there, 32 here' in text
@@ -64,27 +66,47 @@ def test_how_the_work_is_done_may_change(owned):
     train__tensorboard=True,
   )
   other.variants = {'ntk': {'name': 'ntk', 'theta': 1e4, 'factor': 2.0}}
-  workdir.check_owner(owned, other)
+  workdir.check_owner(owned, other, WORK)
 
 
 def test_other_text_is_refused(owned):
   with pytest.raises(ValueError, match='texts there, others now'):
-    workdir.claim(owned, support.tiny(), {'data': 'others'})
+    workdir.claim(owned, support.tiny(), WORK, {'data': 'others'})
 
 
 def test_versions_of_earlier_sessions_are_kept(owned):
   path = owned / 'versions.json'
   then = json.loads(path.read_text()) | {'jax': '0.1'}
   path.write_text(json.dumps(then))
-  workdir.claim(owned, support.tiny(), {'data': 'texts'})
+  workdir.claim(owned, support.tiny(), WORK, {'data': 'texts'})
   now = json.loads(path.read_text())
   assert now['jax'] != '0.1'
   assert [e['jax'] for e in now['earlier']] == ['0.1']
 
 
 def test_a_run_that_never_began_gives_way(tmp_path):
-  workdir.claim(tmp_path, support.tiny())
-  workdir.claim(tmp_path, support.tiny(model__width=32))
+  workdir.claim(tmp_path, support.tiny(), WORK)
+  workdir.claim(tmp_path, support.tiny(model__width=32), WORK)
+
+
+@pytest.mark.parametrize('begun', workdir.BEGUN)
+def test_work_of_another_kind_is_refused(tmp_path, begun):
+  workdir.claim(tmp_path, support.tiny(), WORK)
+  (tmp_path / begun).mkdir()
+  before = {p.name: p.read_bytes() for p in tmp_path.glob('*.json')}
+  says = 'holds a training, and this is a study. Use another workdir'
+  with pytest.raises(ValueError, match=says):
+    workdir.claim(tmp_path, support.tiny(), 'a study')
+  with pytest.raises(ValueError, match='another configuration'):
+    workdir.claim(tmp_path, support.tiny(model__width=32), WORK)
+  assert before == {p.name: p.read_bytes() for p in tmp_path.glob('*.json')}
+
+
+def test_the_folder_of_a_pretrained_model_is_refused(tmp_path):
+  (tmp_path / 'config.json').write_text('{"model_type": "llama"}')
+  with pytest.raises(ValueError, match='that no run of ours wrote'):
+    workdir.claim(tmp_path, support.tiny(), WORK)
+  assert 'llama' in (tmp_path / 'config.json').read_text()
 
 
 @pytest.mark.parametrize(
@@ -103,15 +125,15 @@ def test_a_run_that_never_began_gives_way(tmp_path):
 def test_folders_nobody_knows(tmp_path, prepare, says):
   prepare(tmp_path)
   with pytest.raises(ValueError, match=says):
-    workdir.check_owner(tmp_path, support.tiny())
+    workdir.check_owner(tmp_path, support.tiny(), WORK)
 
 
 def test_names_that_are_no_folder(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(ValueError, match='is a file'):
-    workdir.check_owner(tmp_path / 'file', support.tiny())
+    workdir.check_owner(tmp_path / 'file', support.tiny(), WORK)
   with pytest.raises(ValueError, match='mount the bucket'):
-    workdir.check_owner('gs://bucket/run', support.tiny())
+    workdir.check_owner('gs://bucket/run', support.tiny(), WORK)
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path):
@@ -123,7 +145,7 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
     other = subprocess.run(
       [sys.executable, '-c', code], capture_output=True, text=True, check=False
     )
-  assert 'another process is training in it' in other.stderr
+  assert 'another process is at work in it' in other.stderr
   again = subprocess.run(
     [sys.executable, '-c', code], capture_output=True, text=True, check=False
   )

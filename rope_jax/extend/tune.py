@@ -12,6 +12,7 @@ import numpy as np
 from rope_jax import config as config_lib
 from rope_jax import data, evaluate, report, study, train, workdir
 from rope_jax import mesh as meshes
+from rope_jax.evaluate import cells
 from rope_jax.evaluate.progress import bar
 from rope_jax.extend import plan as plans
 from rope_jax.extend import table
@@ -22,7 +23,7 @@ from rope_jax.study import Say
 from rope_jax.train import start as starts
 
 BASE = 'base'  # What the report calls the model that all begins from.
-BEGUN = ('base', 'tuned', 'zero_shot')
+WORK = 'an extension by training'  # What its workdir says that it holds.
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
       f'an extension runs in one process, and there are {jax.process_count()}; '
       'leave config.distributed alone, or train with experiments.train.'
     )
+  source = cells.open_documents(config)
   mesh, start = None, None
   if config.start:
     rows = config.train.batch // config.train.accumulate
@@ -74,14 +76,14 @@ def run(
     config = starts.fill(config, start)
   base = plans.base_of(config, folder, start)
   plan = {n: plans.checked(config, n, base) for n in plans.names(config)}
-  workdir.check_owner(folder, config, begun=BEGUN)
+  workdir.check_owner(folder, config, WORK)
   corpus, tokenizer, mark = train.build_corpus(config, folder, start)
   for one in plan.values():
     train.build_sampler(one, corpus)  # Refuses what it cannot sample.
-  chosen = evaluate.documents(config, tokenizer)
+  chosen = evaluate.documents(config, tokenizer, source)
   about = {'data': mark} | ({'start': start.mark} if start else {})
   with workdir.alone(folder):
-    workdir.claim(folder, config, about, begun=BEGUN)
+    workdir.claim(folder, config, WORK, about)
     work = _Work(config, folder, base, plan, chosen, say, progress)
     work.zero_shot(start)
     del start  # A pretrained model is in memory until now.
@@ -204,6 +206,7 @@ class _Work:
       train_len=base.train_len,
       caveats=self._caveats(),
       failures=self._failures,
+      tuned={f'{n} tuned': (n, self.same.get(n) or n) for n in self._plan},
     )
     text = table.extension_md(made, lines, self.same)
     paths = report.write_report(self._folder, made)

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from rope_jax import config as config_lib
 from rope_jax import data, evaluate, positions, report, workdir
 from rope_jax import mesh as meshes
-from rope_jax.evaluate import cells, long
+from rope_jax.evaluate import cells, long, variants
 from rope_jax.evaluate.progress import bar
-from rope_jax.gather import Series, gather, natural, study_data
+from rope_jax.gather import READ, Series, gather, natural, study_data
+from rope_jax.model import ModelConfig
 from rope_jax.report.inputs import AS_TRAINED
 from rope_jax.study import Say
 from rope_jax.train import start as starts
 
-BEGUN = ('nll',)
+WORK = 'an extension without training'  # What its workdir says it holds.
 
 
 def sized(config: Any) -> Any:
@@ -28,9 +30,9 @@ def sized(config: Any) -> Any:
   Raises:
     ValueError: `quick` names variants that there are not.
   """
-  if config.full:
-    return config
   one, quick = config.copy_and_resolve_references(), config.quick
+  if config.full:
+    return one
   unknown = set(quick.variants) - set(config.variants)
   if unknown:
     raise ValueError(
@@ -47,17 +49,32 @@ def sized(config: Any) -> Any:
   return one
 
 
+def filled(config: Any, train_len: int) -> Any:
+  """A configuration whose lengths, where it has none, are 1, 2 and 4 times the
+  trained one."""
+  one = config.copy_and_resolve_references()
+  if not one.eval.lengths:
+    one.eval.lengths = tuple(times * train_len for times in (1, 2, 4))
+  # No batches are read here, so no length is too long for one.
+  one.eval.tokens = max(one.eval.tokens, *one.eval.lengths)
+  return one
+
+
 def check(config: Any) -> None:
-  """Checks what needs neither the model nor the data."""
-  config_lib.check(config)
+  """Checks what needs neither the model nor the data, lengths apart."""
   if not config.start:
     raise ValueError(
       'config.start is empty; name the model to extend: a Hugging Face folder, '
       'a .gguf file, the workdir of a training, or package:NAME for a Python '
       'package that holds one. To train a base first, give config.tune.'
     )
-  cells.check(config)
-  chunk = config.eval.chunk
+  mesh, chunk = config.mesh, config.eval.chunk
+  if mesh.data not in (-1, 1) or mesh.fsdp != 1:
+    raise ValueError(
+      f'config.mesh has data={mesh.data}, fsdp={mesh.fsdp}, which share out '
+      'rows, and one text is read at a time here. Set both to 1 and '
+      'config.mesh.seq=-1, which shares out the tokens of a text.'
+    )
   if chunk < 0:
     raise ValueError(
       f'config.eval.chunk={chunk} must be a number of tokens > 0, or 0 for '
@@ -68,6 +85,29 @@ def check(config: Any) -> None:
       f'config.eval.cache_dtype={config.eval.cache_dtype!r} must be float32, '
       'bfloat16, or empty for that of the model.'
     )
+
+
+def check_reading(config: Any) -> None:
+  """Checks what needs lengths: they may be those of the model."""
+  config_lib.check(config)
+  cells.check(config)
+
+
+def mesh_of(config: Any) -> Mesh:
+  """The mesh: one row, its tokens over 'seq'.
+
+  Raises:
+    ValueError: sizes that do not fit the devices, or that do not divide the
+      tokens read at a time.
+  """
+  mesh = meshes.make_mesh({**config.mesh, 'data': 1}, rows=1)
+  chunk, ways = config.eval.chunk, mesh.shape['seq']
+  if chunk % ways:
+    raise ValueError(
+      f'config.eval.chunk={chunk} must be a multiple of the {ways} devices of '
+      f'config.mesh.seq={config.mesh.seq}, such as {-(-chunk // ways) * ways}.'
+    )
+  return mesh
 
 
 def run(
@@ -102,23 +142,30 @@ def run(
   """
   config = sized(config)
   check(config)
+  if config.eval.lengths:
+    check_reading(filled(config, 0))
   folder = pathlib.Path(folder)
   if jax.process_count() > 1:
     raise ValueError(
       f'an extension runs in one process, and there are {jax.process_count()}; '
       'leave config.distributed alone.'
     )
-  workdir.check_owner(folder, config, begun=BEGUN)
-  mesh = meshes.make_mesh(config.mesh, rows=1)
+  workdir.check_owner(folder, config, WORK)
+  source = cells.open_documents(config)
+  mesh = mesh_of(config)
   say(f'loading {config.start} ...')
   start = starts.find(config.start, mesh)
+  config = filled(config, start.train_len)
+  check_reading(config)
   how = {name: config.model[name] for name in starts.HOW}
   shape = dataclasses.replace(start.shape, **how)
-  chosen = evaluate.documents(config, tokenizer_of(start))
+  long.plan(config, shape, start.layout, start.train_len)  # Refuses.
+  tokenizer = tokenizer_of(start)
+  chosen = evaluate.documents(config, tokenizer, source)
   say(told(start, chosen, config))
   store = long.LongStore(folder / 'nll', len(chosen))
   with workdir.alone(folder):
-    workdir.claim(folder, config, {'start': start.mark}, begun=BEGUN)
+    workdir.claim(folder, config, WORK, {'start': start.mark})
     with bar('measuring', show=progress) as tell:
       skipped = long.measure(
         config,
@@ -129,6 +176,7 @@ def run(
         store,
         train_len=start.train_len,
         progress=tell,
+        say=say,
       )
     name = pathlib.Path(config.start.removeprefix('package:')).name
     name = name.removesuffix('.gguf')
@@ -147,8 +195,12 @@ def run(
       note=note,
       command=command,
       train_len=start.train_len,
-      caveats=caveats(config, chosen, shape),
-      failures=[f'{s.variant}, {s.length} tokens: {s.reason}' for s in skipped],
+      caveats=caveats(config, chosen, shape, tokenizer),
+      failures=[
+        f'{variants.shown(s.variant)}, {s.length} tokens: {s.reason}'
+        for s in skipped
+      ],
+      fields=READ,
     )
     return report.write_report(folder, made)
 
@@ -174,11 +226,19 @@ def told(
     f'document{"s" if len(chosen) > 1 else ""} of {evaluate.span(config):,} '
     f'tokens: {", ".join(d.id for d in chosen[:4])}'
     + (', ...' if len(chosen) > 4 else '')
+    + (
+      ''
+      if config.full
+      else '; what config.quick leaves, --config.full=True measures all'
+    )
   )
 
 
 def caveats(
-  config: Any, chosen: Sequence[data.EvalDocument], shape: Any
+  config: Any,
+  chosen: Sequence[data.EvalDocument],
+  shape: ModelConfig,
+  tokenizer: data.Tokenizer,
 ) -> list[str]:
   """What a reader must know before quoting a number."""
   groups = len({d.group for d in chosen})
@@ -198,6 +258,12 @@ def caveats(
       'this text alone. --config.full=True measures more.'
       if not config.full
       else 'One document: there is no standard error.'
+    )
+  if tokenizer.prefix:
+    count = len(tokenizer.prefix)
+    found.append(
+      f'Documents begin with what the tokenizer puts before a text, {count} '
+      f'id{"s" if count > 1 else ""}; windows further on begin in the text.'
     )
   kept = config.eval.cache_dtype or shape.dtype
   if kept != 'float32' or shape.dtype != 'float32':

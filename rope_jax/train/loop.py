@@ -92,7 +92,7 @@ def train(
   check_training(layout, config.train.train_len)
   if config.train.tensorboard:
     metrics.check_tensorboard()
-  workdirs.check_owner(workdir, config)
+  workdirs.check_owner(workdir, config, 'a training')
   mesh = mesh or _mesh(config)
   leader = jax.process_index() == 0
   with workdirs.alone(workdir) if leader else contextlib.nullcontext():
@@ -105,7 +105,7 @@ def train(
     if leader:
       about = {'data': mark, 'mesh': dict(mesh.shape)}
       about |= {'start': start.mark} if start else {}
-      workdirs.claim(workdir, config, about)
+      workdirs.claim(workdir, config, 'a training', about)
     folder = pathlib.Path(workdir) / 'checkpoints'
     with Checkpoints(folder, config.train.keep) as checkpoints:
       run = Run(

@@ -246,6 +246,17 @@ def test_a_big_corpus_is_written_once_and_mapped(tmp_path, on_disk):
   assert len(visible) == 4
 
 
+def test_a_document_begins_with_the_prefix(tmp_path, on_disk):
+  class Begins(data.ByteTokenizer):
+    prefix = (257, 256)
+
+  texts = data.documents_from_texts(['ab', ''])
+  for kind in (data.ByteTokenizer, Begins):  # Each into a file of its own.
+    found = data.tokenize(texts, kind(), cache_dir=tmp_path)
+    assert found.document(0).tolist() == [*kind.prefix, *b'ab', 258]
+    assert found.document(1).tolist() == [*kind.prefix, 258]
+
+
 def test_on_disk_and_in_memory_agree(tmp_path, monkeypatch):
   texts = data.load_documents('pydoc', 'test')
   memory = data.tokenize(texts, data.ByteTokenizer())

@@ -5,9 +5,12 @@ import collections
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
+import pretrained_support as support
 import pytest
 
 from rope_jax import data
+from rope_jax.data import windows
+from rope_jax.data.pretrained_tokenizer import PretrainedTokenizer
 
 BYTES = data.ByteTokenizer()
 
@@ -50,6 +53,48 @@ def test_a_bpe_counts_tokens_not_bytes():
       assert one.bytes_per_token.sum() == len(bpe.decode(one.tokens).encode())
     with pytest.raises(ValueError, match=f'length={length + 1}: only'):
       data.evaluation_documents(documents, bpe, length=length + 1, count=count)
+
+
+class Begins(data.ByteTokenizer):
+  prefix = (257,)
+
+
+def test_a_document_begins_with_the_prefix_which_is_no_byte():
+  documents = texts((8, 'a'), (9, 'b'))
+  (one,) = data.evaluation_documents(documents, Begins(), length=10, count=1)
+  assert one.id == 'd1'
+  assert one.tokens.dtype == np.int32
+  assert one.tokens.tolist() == [257, *b'xxxxxxxxx']
+  assert one.bytes_per_token.tolist() == [0] + [1] * 9
+  with pytest.raises(windows.TooShort, match='longest has 10'):
+    data.evaluation_documents(documents, Begins(), length=11, count=1)
+
+
+@pytest.mark.parametrize('names', [('<s>',), ('[MASK]', '<sop>')])
+def test_a_pretrained_tokenizer_brings_what_it_puts_before_a_text(names):
+  from tokenizers import processors
+
+  theirs = support.tokenizer()
+  theirs.add_special_tokens([*names, '</s>'])
+  theirs.post_processor = processors.TemplateProcessing(
+    single=' '.join([*names, '$A']),
+    special_tokens=[(name, theirs.token_to_id(name)) for name in names],
+  )
+  ours = PretrainedTokenizer(theirs, eos=theirs.token_to_id('</s>'))
+  assert ours.bos == theirs.token_to_id(names[-1])
+  text = 'né and some more'
+  want = theirs.encode(text, add_special_tokens=False).ids
+  want = [theirs.token_to_id(name) for name in names] + want
+  documents = data.documents_from_texts([text])
+  (one,) = data.evaluation_documents(documents, ours, length=12, count=1)
+  assert one.tokens.tolist() == theirs.encode(text).ids[:12] == want[:12]
+  text_of = ours.decode(one.tokens)
+  assert text.startswith(text_of)
+  assert one.bytes_per_token.tolist() == (
+    [0] * len(names) + [1] * len(text_of.encode())
+  )
+  packed = data.tokenize(documents, ours)
+  assert packed.document(0).tolist() == [*want, ours.eos]
 
 
 def ids(documents, count, length=10, seed=None):
@@ -101,13 +146,16 @@ def test_seeds_choose_differently():
 
 def test_refusal_names_everything():
   documents = texts((50, 'a'), (30, 'b'), (20, 'c'))
-  with pytest.raises(ValueError, match='length=31') as caught:
+  with pytest.raises(windows.TooShort, match='length=31') as caught:
     ids(documents, 2, length=31)
   assert str(caught.value) == (
     'length=31: only 1 of the 3 documents of corpus have that many tokens and '
     'count=2 are wanted; the longest has 50. Use count <= 1 at this length, '
     'or length <= 30 for 2 documents, or a data set of longer documents.'
   )
+  numbers = caught.value
+  assert (numbers.fit, numbers.total, numbers.reach) == (1, 3, 30)
+  assert numbers.longest == (50, 'd0')
   with pytest.raises(
     ValueError, match=r'only 0 of the 3(.|\n)*has 50\. Use a '
   ):

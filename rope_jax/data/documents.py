@@ -152,11 +152,38 @@ def split_by_hash(ids: Iterable[str]) -> dict[str, str]:
   }
 
 
-def check_split(name: str, split: str, allowed: Sequence[str]) -> None:
-  """Refuses a split that a data set does not have, naming those it has."""
-  base = split.partition('[')[0]
-  if base not in allowed:
-    raise ValueError(
-      f'split={split!r}: {name} has no such split; it has '
-      f'{", ".join(map(repr, allowed)) or "none"}. Use one of those.'
-    )
+class NoSplit(ValueError):
+  """A data set does not have the split that was asked for.
+
+  Attributes:
+    allowed: the splits that it has.
+    reason: that it has no such split, which it has, and why, for a message.
+  """
+
+  def __init__(self, name: str, split: str, allowed: Sequence[str], why: str):
+    self.allowed = tuple(allowed)
+    have = ', '.join(map(repr, allowed)) or 'none'
+    self.reason = f'{name} has no such split; it has {have}.'
+    self.reason += f' {why}' if why else ''
+    super().__init__(f'split={split!r}: {self.reason} Use one of those.')
+
+
+def check_split(
+  name: str,
+  split: str,
+  allowed: Sequence[str],
+  why: Callable[[], str] = str,
+) -> None:
+  """Refuses a split that a data set does not have, naming those it has.
+
+  Args:
+    name: of the data set.
+    split: wanted; a slice such as 'train[:10%]' is of the split before it.
+    allowed: the splits that there are.
+    why: says how these came about, if that needs to be said.
+
+  Raises:
+    NoSplit: the split is not allowed.
+  """
+  if split.partition('[')[0] not in allowed:
+    raise NoSplit(name, split, allowed, why())

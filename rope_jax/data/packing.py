@@ -36,7 +36,7 @@ class Corpus:
     return len(self.offsets) - 1
 
   def document(self, index: int) -> np.ndarray:
-    """Returns one document's ids, int32 [tokens], with its eos."""
+    """Returns one document's ids, int32 [tokens], with prefix and eos."""
     start, end = self.offsets[index], self.offsets[index + 1]
     return np.asarray(self.tokens[start:end], np.int32)
 
@@ -81,6 +81,7 @@ def tokenize(
     tokens = np.concatenate([np.zeros(0, dtype), *parts])
     return Corpus(tokens, _offsets(map(len, parts)), documents.name)
   key = f'{documents.fingerprint}|{tokenizer.fingerprint()}|{eos}|1'
+  key += f'|{tokenizer.prefix}' if tokenizer.prefix else ''
   root = pathlib.Path(cache_dir or '~/.cache/rope_jax/tokens').expanduser()
   folder = root / hashlib.sha256(key.encode()).hexdigest()[:24]
   if not folder.exists():
@@ -125,8 +126,10 @@ def _encoded(
   dtype: type[np.unsignedinteger],
 ) -> Iterator[np.ndarray]:
   for document in documents:
-    ids = tokenizer.encode(document.text).astype(dtype)
-    yield np.append(ids, dtype(tokenizer.eos)) if eos else ids
+    ids = tokenizer.encode(document.text)
+    ends = [tokenizer.eos] if eos else []
+    parts = (np.asarray(p, dtype) for p in (tokenizer.prefix, ids, ends))
+    yield np.concatenate([*parts])
 
 
 def _offsets(lengths: Iterator[int] | list[int]) -> np.ndarray:

@@ -30,12 +30,13 @@ class PretrainedTokenizer:
     tokenizer: what the model came with; it is copied, not changed.
     vocab: ids of the model's embedding, at least as many as the tokenizer's;
       None is as many. Ids beyond the tokenizer's stand for no text.
-    bos: the id before a text; None takes eos.
+    bos: the id before a text; None takes the last of `prefix`, else eos.
     eos: the id after a text; None takes bos, else the first special token.
     pad: the id of padding; None takes eos.
 
   Attributes:
-    prefix: ids that the model expects before every text, often none or bos.
+    prefix: ids that the model expects before every text, often none or bos;
+      `encode` leaves them out.
 
   Raises:
     ValueError: more tokens than ids; a tokenizer of another kind; no special
@@ -90,7 +91,7 @@ class PretrainedTokenizer:
         'the tokenizer has no special token to end a text with; give eos.'
       )
     self.eos = ends[0]
-    self.bos = self.eos if bos is None else bos
+    self.bos = [self.eos, *self.prefix][-1] if bos is None else bos
     self.pad = self.eos if pad is None else pad
     _checked([self.eos, self.bos, self.pad], self.vocab)
     digest = hashlib.sha256(f'{source}|{self.vocab}'.encode()).hexdigest()
@@ -100,13 +101,10 @@ class PretrainedTokenizer:
     self, kind: dict[str, Any], added: dict[int, Any]
   ) -> list[bytes]:
     """What each id stands for."""
-    decoder = json.dumps(kind.get('decoder') or {}, ensure_ascii=False)
+    decoder = json.dumps(kind.get('decoder'), ensure_ascii=False)
     byte_level = '"ByteLevel"' in decoder
     if not byte_level and _SPACE not in decoder:
-      raise ValueError(
-        f'a tokenizer whose decoder is {decoder} is of no kind that is read: '
-        'byte-level, or sentencepiece.'
-      )
+      raise ValueError(_no_kind(kind.get('decoder')))
     letters = _alphabet() if byte_level else {}
     texts = [b''] * self.vocab
     for token, index in self._inner.get_vocab().items():
@@ -125,7 +123,8 @@ class PretrainedTokenizer:
     return texts
 
   def encode(self, text: str) -> np.ndarray:
-    """Text -> int32 [tokens], without specials."""
+    """Text -> int32 [tokens], without specials: a model that was trained with
+    them expects `prefix` before the ids of a whole text."""
     return np.array(
       self._inner.encode(text, add_special_tokens=False).ids, np.int32
     )
@@ -159,6 +158,22 @@ class PretrainedTokenizer:
   def fingerprint(self) -> str:
     """Changes whenever any text may encode differently."""
     return self._fingerprint
+
+
+def _no_kind(decoder: dict[str, Any] | None) -> str:
+  """That nobody knows which bytes the tokens of a tokenizer stand for."""
+  has = 'no decoder'
+  if decoder:
+    steps = decoder.get('decoders', [decoder])
+    has = f'a decoder of type {", ".join(step["type"] for step in steps)}'
+  return (
+    f'the tokenizer has {has}, so it is of no kind that is read: byte-level '
+    'BPE (its decoder is ByteLevel), or sentencepiece with byte fallback (its '
+    f"decoder replaces '{_SPACE}' by a space). Take the tokenizer.json that "
+    'the model was published with; one that you have trained needs the decoder '
+    'of its kind, such as tokenizer.decoder = tokenizers.decoders.ByteLevel(), '
+    'before it is saved.'
+  )
 
 
 def _alphabet() -> dict[str, int]:

@@ -67,8 +67,9 @@ def load_documents(
     The documents, read from disk as they are indexed.
 
   Raises:
-    ValueError: an unknown name, config or split; a data package that is not
-      installed; a TFDS set that is not prepared; a file that is not UTF-8.
+    ValueError: an unknown name, config or split (`documents.NoSplit`); a data
+      package that is not installed; a TFDS set that is not prepared; a file
+      that is not UTF-8.
 
   Example:
     >>> documents = load_documents('pydoc', 'train')
@@ -244,7 +245,8 @@ def _open(
   group_key: str | None = None,
 ) -> docs.Documents:
   info = builder.info
-  docs.check_split(name, split, list(info.splits))
+  why = getattr(builder, 'split_rule', str)
+  docs.check_split(name, split, list(info.splits), why)
   try:
     part = info.splits[split]
     with quiet.quiet():

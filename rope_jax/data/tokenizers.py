@@ -17,13 +17,15 @@ class Tokenizer(Protocol):
   """What training and evaluation need; both kinds below have it.
 
   `vocab` counts the specials, which come last: pad, bos, eos. No text encodes
-  to a special, and a special stands for no text.
+  to a special, and a special stands for no text. `prefix` are the ids that a
+  model expects before every text: a document's tokens begin with them.
   """
 
   vocab: int
   pad: int
   bos: int
   eos: int
+  prefix: tuple[int, ...]
 
   def encode(self, text: str) -> np.ndarray:
     """Text -> int32 [tokens], without specials."""
@@ -54,6 +56,7 @@ class ByteTokenizer:
   """
 
   vocab, pad, bos, eos = 259, 256, 257, 258
+  prefix = ()
 
   def encode(self, text: str) -> np.ndarray:
     return np.frombuffer(text.encode('utf-8'), np.uint8).astype(np.int32)
@@ -93,6 +96,7 @@ class BPETokenizer:
     size = self._bpe.get_vocab_size()
     self.vocab = size + len(SPECIALS)
     self.pad, self.bos, self.eos = range(size, self.vocab)
+    self.prefix = ()
     # A byte-level token is written with one character a byte.
     lengths = [len(self._bpe.id_to_token(i) or '') for i in range(size)]
     self._lengths = np.array([*lengths, 0, 0, 0], np.int32)

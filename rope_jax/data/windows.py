@@ -27,6 +27,41 @@ class EvalDocument:
   bytes_per_token: np.ndarray
 
 
+class TooShort(ValueError):
+  """Fewer documents than wanted have as many tokens as wanted.
+
+  Args:
+    name: of the documents.
+    found: (tokens, id) of every document.
+    length: tokens wanted of each.
+    count: documents wanted.
+
+  Attributes:
+    fit: how many documents are long enough.
+    longest: (tokens, id) of the longest document, (0, '') if there is none.
+    reach: tokens that `count` documents have; 0 if there are not so many.
+  """
+
+  def __init__(
+    self, name: str, found: Sequence[tuple[int, str]], length: int, count: int
+  ):
+    ranked = sorted((tokens for tokens, _ in found), reverse=True)
+    self.name, self.total = name, len(found)
+    self.fit = sum(tokens >= length for tokens in ranked)
+    self.longest = max(found, key=lambda one: one[0], default=(0, ''))
+    self.reach = ranked[count - 1] if len(ranked) >= count else 0
+    advice = ['a data set of longer documents']
+    if self.reach:
+      advice.insert(0, f'length <= {self.reach} for {count} documents')
+    if self.fit:
+      advice.insert(0, f'count <= {self.fit} at this length')
+    super().__init__(
+      f'length={length}: only {self.fit} of the {len(found)} documents of '
+      f'{name} have that many tokens and count={count} are wanted; the longest '
+      f'has {self.longest[0]}. Use {", or ".join(advice)}.'
+    )
+
+
 def evaluation_documents(
   documents: docs.Documents,
   tokenizer: tokenizers.Tokenizer,
@@ -39,7 +74,8 @@ def evaluation_documents(
 
   The documents are spread over the groups: no group gives a second document
   before every group that has one gave its first. Where only some groups can
-  give, they are evenly spaced in the order of the documents. To score `length`
+  give, they are evenly spaced in the order of the documents. A document begins
+  with the tokenizer's `prefix`, which stands for no bytes. To score `length`
   targets, ask for length + 1 tokens.
 
   Args:
@@ -54,7 +90,8 @@ def evaluation_documents(
     arguments; their ids say which.
 
   Raises:
-    ValueError: fewer than `count` documents are long enough.
+    TooShort: fewer than `count` documents are long enough.
+    ValueError: a length or count that is too small.
 
   Example:
     >>> documents = docs.documents_from_texts(['long enough', 'short'])
@@ -69,36 +106,22 @@ def evaluation_documents(
       'one to predict) and at least 1 document.'
     )
   long_enough: list[EvalDocument] = []
-  lengths = []
+  found = []
   for document in documents:
-    ids = tokenizer.encode(document.text)
-    lengths.append(len(ids))
+    parts = tokenizer.prefix, tokenizer.encode(document.text)
+    ids = np.concatenate([np.asarray(part, np.int32) for part in parts])
+    found.append((len(ids), document.id))
     if len(ids) >= length:
-      ids = ids[:length].astype(np.int32)
+      ids = ids[:length]
       long_enough.append(
         EvalDocument(
           document.id, document.group, ids, tokenizer.byte_lengths(ids)
         )
       )
   if len(long_enough) < count:
-    raise ValueError(_refusal(documents.name, lengths, length, count))
+    raise TooShort(documents.name, found, length, count)
   chosen = _spread([d.group for d in long_enough], count, seed)
   return [long_enough[i] for i in chosen]
-
-
-def _refusal(name: str, lengths: list[int], length: int, count: int) -> str:
-  fit = sum(n >= length for n in lengths)
-  ranked = sorted(lengths, reverse=True)
-  advice = ['a data set of longer documents']
-  if len(ranked) >= count:
-    advice.insert(0, f'length <= {ranked[count - 1]} for {count} documents')
-  if fit:
-    advice.insert(0, f'count <= {fit} at this length')
-  return (
-    f'length={length}: only {fit} of the {len(lengths)} documents of {name} '
-    f'have that many tokens and count={count} are wanted; the longest has '
-    f'{max(lengths, default=0)}. Use {", or ".join(advice)}.'
-  )
 
 
 def _spread(groups: Sequence[str], count: int, seed: int | None) -> list[int]:

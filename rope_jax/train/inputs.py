@@ -8,6 +8,7 @@ import shutil
 from typing import Any
 
 from rope_jax import data
+from rope_jax.data.documents import NoSplit
 from rope_jax.train import schedule
 from rope_jax.train.start import Start
 
@@ -31,13 +32,18 @@ def build_corpus(
     ValueError: an unknown data set or tokenizer.
   """
   wanted = config.data
-  documents = data.load_documents(
-    wanted.name,
-    wanted.train_split,
-    path=wanted.path,
-    data_dir=wanted.dir,
-    text_key=wanted.text_key,
-  )
+  try:
+    documents = data.load_documents(
+      wanted.name,
+      wanted.train_split,
+      path=wanted.path,
+      data_dir=wanted.dir,
+      text_key=wanted.text_key,
+    )
+  except NoSplit as error:
+    raise ValueError(
+      f'config.data.train_split={wanted.train_split!r}: {error.reason}'
+    ) from error
   if start is not None and start.own_tokenizer is not None:
     tokenizer = start.own_tokenizer()
   else:

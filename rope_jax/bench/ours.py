@@ -26,18 +26,22 @@ from rope_jax.train import program
 Job = tuple[Callable[[], Any], Callable[[], list[float]]]
 
 
-def setup(frees: bool = False) -> None:
+def setup(frees: bool = False, shares: bool = False) -> None:
   """Called once, before the first job: what `runtime.setup` does to speed.
 
   Args:
     frees: whether memory goes back to the system when it is freed, so that what
       a job takes can be seen.
+    shares: whether threads have it in common, as in a long evaluation; with
+      neither, all that was freed is kept, as in a training.
   """
   runtime.use_cpu_alone()
   runtime.use_cpu_cores()
   if frees:
     # From malloc.h: arrays above 64 KB by mmap, whatever was freed before.
     ctypes.CDLL(None).mallopt(-3, 2**16)
+  elif shares:
+    runtime.one_arena()
   else:
     runtime.keep_memory()
 

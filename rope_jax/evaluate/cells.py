@@ -11,7 +11,9 @@ import numpy as np
 
 from rope_jax import config as config_lib
 from rope_jax import data
-from rope_jax.evaluate import nll, protocols, variants
+from rope_jax.data.documents import NoSplit
+from rope_jax.data.windows import TooShort
+from rope_jax.evaluate import nll, protocols, refusals, variants
 from rope_jax.evaluate.store import Cell, Store
 from rope_jax.model import ModelConfig
 from rope_jax.positions import Layout
@@ -25,24 +27,51 @@ def span(config: Any) -> int:
   return config.eval.span or max(config.eval.lengths)
 
 
+def open_documents(config: Any) -> data.Documents:
+  """What the evaluation's documents are chosen from: needs no tokenizer.
+
+  Raises:
+    ValueError: no such data set or split, or too few documents in it.
+  """
+  wanted = config.data
+  try:
+    found = data.load_documents(
+      wanted.name,
+      wanted.eval_split,
+      path=wanted.path,
+      data_dir=wanted.dir,
+      text_key=wanted.text_key,
+    )
+  except NoSplit as error:
+    raise ValueError(refusals.no_split(config, error)) from error
+  if len(found) < config.eval.documents:
+    raise ValueError(refusals.too_few(config, found.name, len(found)))
+  return found
+
+
 def documents(
-  config: Any, tokenizer: data.Tokenizer
+  config: Any,
+  tokenizer: data.Tokenizer,
+  source: data.Documents | None = None,
 ) -> list[data.EvalDocument]:
   """The documents of the evaluation: span + 1 tokens of each.
+
+  Args:
+    config: its `data` and `eval`.
+    tokenizer: the model's.
+    source: from `open_documents`, where that was asked first.
 
   Raises:
     ValueError: too few are long enough; says how many are.
   """
-  found = data.load_documents(
-    config.data.name,
-    config.data.eval_split,
-    path=config.data.path,
-    data_dir=config.data.dir,
-    text_key=config.data.text_key,
-  )
-  return data.evaluation_documents(
-    found, tokenizer, length=span(config) + 1, count=config.eval.documents
-  )
+  source = open_documents(config) if source is None else source
+  length, count = span(config) + 1, config.eval.documents
+  try:
+    return data.evaluation_documents(
+      source, tokenizer, length=length, count=count
+    )
+  except TooShort as error:
+    raise ValueError(refusals.too_short(config, error)) from error
 
 
 def documents_fingerprint(chosen: Sequence[data.EvalDocument]) -> str:
@@ -72,11 +101,12 @@ def check(config: Any) -> None:
         f'config.variants has {name!r}, which means as trained and is always '
         'measured; give the variant another name.'
       )
-    trained = variants.Rope(theta=1e4)
+    trained, known = variants.Rope(theta=1e4), config.train.train_len
     for length in lengths:
-      variants.resolve(
-        spec, trained, train_len=config.train.train_len, eval_len=length
-      )
+      try:
+        variants.resolve(spec, trained, train_len=known, eval_len=length)
+      except ValueError as error:
+        raise ValueError(f'config.variants.{name}: {error}') from error
 
 
 def measure(
@@ -101,7 +131,7 @@ def measure(
     store: where cells are kept. A cell of the same weights' step, methods,
       windows and documents is not measured again.
     step: of the training, for the record.
-    progress: told after every cell.
+    progress: told after every cell that was not there.
 
   Returns:
     What could not be measured, and why.
@@ -154,7 +184,8 @@ def measure(
       'starts': hashlib.sha256(start.tobytes()).hexdigest()[:16],
     }
     have = store.read(name, length)
-    if have is None or have.meta != json.loads(json.dumps(meta)):
+    fresh = have is None or have.meta != json.loads(json.dumps(meta))
+    if fresh:
       source = store.read(like, length) if like is not None else None
       if source is not None:
         cell = Cell(source.document, source.start, source.nll, meta)
@@ -164,8 +195,8 @@ def measure(
         )
       store.write(cell)
     done += span(config) * len(chosen)
-    if progress:
-      progress(f'{name} at {length}', done, total)
+    if progress and fresh:
+      progress(f'{variants.shown(name)} at {length}', done, total)
   return skipped
 
 

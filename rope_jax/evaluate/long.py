@@ -25,6 +25,8 @@ from rope_jax.positions import Layout
 
 # Called with (what, tokens done, tokens in all).
 Progress = Callable[[str, int, int], None]
+# Fields of a model that say how it is run, and not what its losses are.
+HOW = ('attention', 'remat', 'scan')
 
 
 class LongStore:
@@ -85,7 +87,8 @@ def plan(
     train_len: tokens it was trained at.
 
   Raises:
-    ValueError: a protocol or variant that has no meaning.
+    ValueError: a protocol that has no meaning, or a variant that cannot be read
+      at any of the lengths.
   """
   named: Mapping[str, Any] = {
     variants.AS_TRAINED: None,
@@ -125,6 +128,16 @@ def plan(
         None,
       )
       found.append(Reading(name, length, under, start, like))
+  for name in named:
+    why = [one.reason for one in skipped if one.variant == name]
+    if len(why) == len(lengths):
+      what = 'config.start as trained'
+      if name != variants.AS_TRAINED:
+        what = f'config.variants.{name}'
+      raise ValueError(
+        f'{what} cannot be read at any of config.eval.lengths='
+        f'{tuple(config.eval.lengths)}: {why[-1]}'
+      )
   return found, skipped
 
 
@@ -138,6 +151,7 @@ def measure(
   *,
   train_len: int,
   progress: Progress | None = None,
+  say: Callable[[str], None] | None = None,
 ) -> list[variants.Skipped]:
   """Fills the store with the cells that are not there yet, document by
   document.
@@ -151,13 +165,30 @@ def measure(
     store: where cells are kept. A cell of the same weights, methods, windows
       and document is not read again.
     train_len: tokens it was trained at.
-    progress: told after every chunk.
+    progress: told after every chunk that was read.
+    say: told of cells that are there but of something else, and are read again.
 
   Returns:
-    What could not be measured, and why.
+    What could not be measured, and why; cells with losses that are not finite
+    among it.
+
+  Raises:
+    ValueError: what `plan` raises, or a document that is too short, before
+      anything is read.
   """
   readings, skipped = plan(config, model_config, layout, train_len)
+  for document in chosen:
+    need = max(int(one.start.max()) + one.length for one in readings) + 1
+    if len(document.tokens) < need:
+      raise ValueError(
+        f'document {document.id} has {len(document.tokens)} tokens, and '
+        f'config.eval.lengths={tuple(config.eval.lengths)} with '
+        f'config.eval.protocols={tuple(config.eval.protocols)} read {need} of '
+        'it, one of them to predict alone. Choose shorter lengths, or longer '
+        'documents.'
+      )
   mark = weights_fingerprint(weights)
+  kind = _kind(model_config)
   total = sum(
     one.length * len(one.start) for one in readings if one.like is None
   ) * len(chosen)
@@ -165,11 +196,14 @@ def measure(
   done = 0
   for at, document in enumerate(chosen):
     for one in readings:
-      meta = _meta(config, one, document, mark)
+      meta = _meta(config, one, document, mark, kind)
       kept = store.of(at)
       have = kept.read(one.variant, one.length)
-      said = f'{document.id}, {one.variant} at {one.length:,}'
+      said = f'{document.id}, {variants.shown(one.variant)} at {one.length:,}'
       fresh = have is None or have.meta != meta
+      if have is not None and fresh and say:
+        other = [name for name in meta if have.meta.get(name) != meta[name]]
+        say(f'{said}: measured again, for its {", ".join(other)} changed')
       if fresh and one.like is not None:
         source = kept.read(*one.like)
         assert source is not None, one.like
@@ -194,23 +228,43 @@ def measure(
           losses.append(reader.read(one.layout, window[None], tell=tell)[0])
         where = np.full(len(one.start), at, np.int32)
         kept.write(Cell(where, one.start, np.stack(losses), meta))
+      skipped += _not_finite(kept, one, document)
       if one.like is None:
         done += one.length * len(one.start)
-        if progress:
+        if progress and fresh:
           progress(said, done, total)
   return skipped
 
 
-def _meta(config, one: Reading, document, mark: str) -> dict[str, Any]:
+def _not_finite(kept: Store, one: Reading, document) -> list[variants.Skipped]:
+  """What to say of a cell that has losses that are no numbers."""
+  cell = kept.read(one.variant, one.length)
+  assert cell is not None, one
+  bad = int(np.count_nonzero(~np.isfinite(cell.nll)))
+  text = f'{bad} of {cell.nll.size} losses of {document.id} are not finite'
+  return [variants.Skipped(one.variant, one.length, text)] if bad else []
+
+
+def _kind(model_config: ModelConfig) -> dict[str, Any]:
+  """What of a model's shape its losses depend on, its weights apart."""
+  fields = dataclasses.asdict(model_config)
+  return {k: v for k, v in fields.items() if k not in HOW}
+
+
+def _meta(
+  config, one: Reading, document, mark: str, kind: Mapping[str, Any]
+) -> dict[str, Any]:
   """What makes a cell what it is, as it reads back from a file."""
+  read = document.tokens[: int(one.start.max()) + one.length + 1]
   meta = {
     'variant': one.variant,
     'length': one.length,
     'layout': variants.describe(one.layout),
     'weights': mark,
+    'model': kind,
     'cache': config.eval.cache_dtype,
     'document': document.id,
-    'tokens': hashlib.sha256(document.tokens.tobytes()).hexdigest()[:16],
+    'tokens': hashlib.sha256(read.tobytes()).hexdigest()[:16],
     'starts': [int(start) for start in one.start],
   }
   return json.loads(json.dumps(meta))

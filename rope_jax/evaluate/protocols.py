@@ -25,6 +25,10 @@ from typing import Protocol
 
 import numpy as np
 
+# Where a run's configuration has them, for messages.
+_PROTOCOLS = 'config.eval.protocols'
+_LENGTHS = 'config.eval.lengths (config.quick.lengths with config.full=False)'
+
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
@@ -65,7 +69,8 @@ class Last:
     if self.k > length:
       raise ValueError(
         f'protocol last({self.k}) counts more targets than a window of '
-        f'{length} tokens has; use last(k) with k <= {length}.'
+        f'{length} tokens has; use last(k) with k <= {length} in '
+        f'{_PROTOCOLS}, or windows of at least {self.k} in {_LENGTHS}.'
       )
     end = np.arange(longest, span + 1, longest)
     return Counted(end - length, np.full_like(end, length - self.k))
@@ -83,7 +88,8 @@ class Slide:
       raise ValueError(
         f'protocol slide({self.stride}) does not fit windows of {length} '
         f'tokens in a span of {span}: the stride must be at most {length} and '
-        f'divide {span - length}.'
+        f'divide {span - length}. Change {_PROTOCOLS}, {_LENGTHS} or '
+        'config.eval.span.'
       )
     start = np.arange(0, span - length + 1, self.stride)
     first = np.full_like(start, length - self.stride)
@@ -102,7 +108,8 @@ class Prefix:
     if self.k > length:
       raise ValueError(
         f'protocol prefix({self.k}) counts more targets than a window of '
-        f'{length} tokens has; use prefix(k) with k <= {length}.'
+        f'{length} tokens has; use prefix(k) with k <= {length} in '
+        f'{_PROTOCOLS}, or windows of at least {self.k} in {_LENGTHS}.'
       )
     first = length - self.k if self.k else 0
     return Counted(np.array([0]), np.array([first]))
@@ -124,8 +131,9 @@ def parse(name: str) -> Reduction:
     if kind != 'whole' and number is not None:
       return Last(int(number)) if kind == 'last' else Slide(int(number))
   raise ValueError(
-    f'protocol {name!r} is not one of whole, last(k), slide(stride), prefix, '
-    'prefix(k) with a number of tokens, such as last(64).'
+    f'protocol {name!r} ({_PROTOCOLS}) is not one of whole, last(k), '
+    'slide(stride), prefix, prefix(k) with a number of tokens, such as '
+    'last(64).'
   )
 
 
@@ -134,11 +142,11 @@ def starts(
 ) -> np.ndarray:
   """All windows of one length that the protocols need: rising int starts.
 
-  'whole' is among them unless all are of beginnings: the losses by position are
-  read off it.
+  'whole' is among them unless the beginnings of documents are: the losses by
+  position are read off windows that start at multiples of the length.
   """
   chosen: list[Reduction] = [parse(n) for n in names]
-  if not all(isinstance(one, Prefix) for one in chosen):
+  if not any(isinstance(one, Prefix) for one in chosen):
     chosen.append(Whole())
   wanted = [one.counted(length, span, longest).start for one in chosen]
   return np.unique(np.concatenate(wanted))

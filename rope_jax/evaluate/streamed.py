@@ -45,7 +45,7 @@ class Reader:
       for that of the model.
 
   Raises:
-    ValueError: a chunk that the mesh does not divide, or another dtype.
+    ValueError: rows or a chunk that the mesh does not divide, or another dtype.
   """
 
   def __init__(
@@ -67,7 +67,7 @@ class Reader:
     self._mesh: Mesh = nll_lib.mesh_of(weights['embed'])
     ways = dict(self._mesh.shape).get('seq', 1)
     self.chunk = chunk or min(CHUNK, -(-size // ways) * ways)
-    self._size = size
+    self._size, self._rows = size, rows
     self._empty = functools.partial(
       model_lib.empty_stream,
       config,
@@ -98,8 +98,11 @@ class Reader:
       float32 [rows, t], as `windows_nll`.
 
     Raises:
-      ValueError: a window longer than `size`, or a method that ends before it.
+      ValueError: windows of another shape, longer than `size`, or with ids that
+        the model does not have; a method that ends before it.
     """
+    windows_bt = np.asarray(windows_bt)
+    self._check_ids(windows_bt)
     length = windows_bt.shape[1] - 1
     if not 1 <= length <= self._size:
       raise ValueError(
@@ -133,8 +136,27 @@ class Reader:
       found.append(np.asarray(nll))
       if tell:
         tell(min(first + self.chunk, length))
-    self._stream = stream
-    return np.concatenate(found, axis=1)[:, :length]
+    losses = np.concatenate(found, axis=1)
+    # A key or value that is no number would spoil what is read after it, even
+    # where it is masked: 0 times NaN is NaN.
+    self._stream = stream if np.isfinite(losses).all() else None
+    return losses[:, :length]
+
+  def _check_ids(self, windows_bt: np.ndarray) -> None:
+    vocab = self._config.vocab
+    whole = np.issubdtype(windows_bt.dtype, np.integer)
+    if windows_bt.ndim != 2 or len(windows_bt) != self._rows or not whole:
+      raise ValueError(
+        f'windows are {windows_bt.dtype} {windows_bt.shape}; give integers '
+        f'[{self._rows}, tokens + 1], as many rows as the reader was made for.'
+      )
+    if (
+      windows_bt.size and not 0 <= windows_bt.min() <= windows_bt.max() < vocab
+    ):
+      raise ValueError(
+        f'windows have ids from {windows_bt.min()} to {windows_bt.max()}, and '
+        f'the model those from 0 to {vocab - 1}: take its own tokenizer.'
+      )
 
   def _rewound(self) -> model_lib.Stream:
     """An empty stream, in the memory of the last one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from rope_jax.positions.rope import Rope, by_spectrum
 
 AS_TRAINED = 'none'
 AUTO = 'auto'  # A factor of eval_len / train_len, at least 1.
+_SHARE = re.compile(r'([0-9]+(?:\.[0-9]+)?)x')  # Of the trained length.
 
 
 def resolve(
@@ -24,10 +26,12 @@ def resolve(
 
   What the spec leaves out is taken over: theta, fraction, pairing and partial
   from the trained method, train_len from the training. A factor of 'auto'
-  becomes max(1, eval_len / train_len). 'compose' does so part by part.
+  becomes max(1, eval_len / train_len), and a number of tokens such as '0.5x'
+  that share of train_len. 'compose' does so part by part.
 
   Raises:
-    ValueError: a spec that does not build, or a method that learns parameters.
+    ValueError: what is no spec, a spec that does not build, or a method that
+      learns parameters.
 
   Example:
     >>> trained = Rope(theta=1e4)
@@ -35,10 +39,20 @@ def resolve(
     ...         eval_len=512).factor
     4.0
   """
-  if spec.get('name') == 'compose':
+  if not isinstance(spec, Mapping) or not isinstance(spec.get('name'), str):
+    raise ValueError(
+      f'{spec!r} is no spec of a method; give its name and fields, such as '
+      "{'name': 'linear', 'factor': 'auto'}."
+    )
+  if spec['name'] == 'compose':
+    parts = spec.get('parts')
+    if not parts or isinstance(parts, (Mapping, str)):
+      raise ValueError(
+        f"'compose' has parts={parts!r}; give specs of methods, such as "
+        "({'name': 'yarn', 'factor': 'auto'}, {'name': 'log_n'})."
+      )
     sizes = {'train_len': train_len, 'eval_len': eval_len}
-    parts = (resolve(part, trained, **sizes) for part in spec['parts'])
-    return positions.compose(*parts)
+    return positions.compose(*(resolve(p, trained, **sizes) for p in parts))
   fields = {k: v for k, v in dict(spec).items() if v is not None}
   known = positions.fields(str(fields.get('name')))
   inherited = {
@@ -53,6 +67,10 @@ def resolve(
       fields.setdefault(name, value)
   if fields.get('factor') == AUTO:
     fields['factor'] = max(1.0, eval_len / train_len)
+  for name, value in fields.items():
+    share = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if share:
+      fields[name] = max(1, round(float(share[1]) * train_len))
   built = positions.build(fields)
   shape = {'heads': 2, 'head_dim': 8, 'model_dim': 16}
   learnt = jax.eval_shape(lambda: built.init(jax.random.key(0), **shape))
@@ -146,6 +164,11 @@ def same_scores(
 def describe(layout: Layout) -> list[dict[str, Any]]:
   """The specs of a layout, for the record."""
   return [positions.spec(p) for p in layout]
+
+
+def shown(variant: str) -> str:
+  """What a reader calls a variant: 'as trained' for 'none'."""
+  return 'as trained' if variant == AS_TRAINED else variant
 
 
 @dataclasses.dataclass(frozen=True)

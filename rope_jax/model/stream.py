@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -96,9 +98,15 @@ def empty_stream(
     dtype: of the keys and values that are kept; '' is that of the model.
 
   Raises:
-    ValueError: a size or chunk below 1, or one that does not divide.
+    ValueError: a batch, size or chunk below 1, or one that does not divide.
   """
   ways = dict(mesh.shape).get('seq', 1)
+  over = math.prod(mesh.shape[axis] for axis in meshes.rows_over(mesh))
+  if batch % over:
+    raise ValueError(
+      f'empty_stream: batch={batch} must be a multiple of the {over} devices '
+      "of the mesh's 'data' and 'fsdp'."
+    )
   if batch < 1 or size < 1 or chunk < 1 or chunk % ways:
     raise ValueError(
       f'empty_stream: batch={batch}, size={size}, chunk={chunk} must be >= 1, '
@@ -140,10 +148,12 @@ def stream_losses(
     mesh: what the stream was made for; None is one device.
 
   Returns:
-    (float32 [b, t], the stream with the chunk in it).
+    (float32 [b, t], the stream with the chunk in it). Losses of a chunk for
+    which there is no room are NaN.
 
   Raises:
-    ValueError: tokens that are not one chunk.
+    ValueError: tokens that are not one chunk, or, outside of jit, a chunk for
+      which there is no room.
   """
   batch, count = tokens_bt.shape
   if count != stream.chunk or batch != stream.k_lbskh.shape[1]:
@@ -151,6 +161,13 @@ def stream_losses(
       f'stream_losses: tokens {tokens_bt.shape} for a stream of '
       f'{stream.k_lbskh.shape[1]} texts that reads {stream.chunk} tokens at a '
       'time; pad the last chunk.'
+    )
+  known = not isinstance(stream.count, core.Tracer)
+  if known and int(stream.count) + count > stream.size:
+    raise ValueError(
+      f'stream_losses: {int(stream.count)} tokens have been read of a stream '
+      f'with room for {stream.size}, and {count} more do not fit; make the '
+      'stream larger, or rewind it.'
     )
   order = stream.order
   tokens_bt, targets_bt = tokens_bt[:, order], targets_bt[:, order]
@@ -184,6 +201,7 @@ def stream_losses(
   assert kept is not None
   table = output_table(config, weights)
   nll_bt = projected_nll(x_btd, table, targets_bt, cap=config.logit_cap)
+  nll_bt = jnp.where(stream.count + count <= stream.size, nll_bt, jnp.nan)
   after = dataclasses.replace(
     stream, k_lbskh=kept[0], v_lbskh=kept[1], count=stream.count + count
   )

@@ -14,6 +14,30 @@ from rope_jax import config as config_lib
 from rope_jax import data, evaluate, metrics, workdir
 from rope_jax.report.inputs import POOLED, StudyData
 
+# The fields of a configuration that reading a model that is there depends on.
+READ = (
+  'name',
+  'start',
+  'data.name',
+  'data.path',
+  'data.dir',
+  'data.text_key',
+  'data.eval_split',
+  'model.dtype',
+  'model.scan',
+  'model.attention',
+  'mesh',
+  'eval.lengths',
+  'eval.documents',
+  'eval.span',
+  'eval.protocols',
+  'eval.chunk',
+  'eval.cache_dtype',
+  'variants',
+  'full',
+  'quick',
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Series:
@@ -110,6 +134,8 @@ def study_data(
   train_len: int,
   caveats: list[str],
   failures: list[str],
+  tuned: Mapping[str, tuple[str, str]] | None = None,
+  fields: Sequence[str] = (),
 ) -> StudyData:
   """What a report is made of.
 
@@ -122,6 +148,12 @@ def study_data(
     train_len: tokens that the models were trained at.
     caveats: what a reader must know before quoting a number.
     failures: what could not be measured, and why.
+    tuned: of an extension by training, see `report.StudyData`.
+    fields: those of the configuration that the report shows, such as `READ`:
+      what a run reads. () is all of them.
+
+  Raises:
+    KeyError: `fields` names one that there is not.
   """
   title, _, question = note.strip().partition('\n')
   return StudyData(
@@ -129,12 +161,27 @@ def study_data(
     question=question.strip(),
     train_len=train_len,
     command=command,
-    config=config_lib.plain(config),
+    config=_picked(config_lib.plain(config), fields),
     versions=workdir.versions(),
     caveats=caveats,
     failures=failures,
+    tuned=tuned or {},
     **gathered,
   )
+
+
+def _picked(config: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+  """The named fields of a nested configuration, or all of it."""
+  if not fields:
+    return dict(config)
+  found: dict[str, Any] = {}
+  for field in fields:
+    *sections, name = field.split('.')
+    there, here = config, found
+    for section in sections:
+      there, here = there[section], here.setdefault(section, {})
+    here[name] = there[name]
+  return found
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -85,3 +85,16 @@ def test_diverged_and_missing_parts_do_not_stop_the_page(tmp_path):
   found = dom(write_report(tmp_path, data)['html'], tmp_path)
   assert found.root['data-rope-charts'] == '1'
   assert found.count['chart-length', 'js-line'] >= len(data.series)
+
+
+def test_beginnings_are_points_and_an_extension_draws_its_pairs(tmp_path):
+  tuned = {'alibi': ('yarn', 'yarn'), 't5': ('ntk', 'ntk')}
+  data = synthetic(methods=('rope', 'alibi', 't5'), protocols=('prefix(64)',))
+  data = dataclasses.replace(data, training=[], tuned=tuned)
+  found = dom(write_report(tmp_path, data)['html'], tmp_path)
+  assert found.root['data-rope-charts'] == '2'
+  assert ('chart-training', 'plot-container') not in found.count
+  assert ('chart-length', 'js-fill') not in found.count
+  points = len(data.series) * len(data.lengths)
+  assert found.count['chart-length', 'point'] == points
+  assert found.count['chart-position', 'js-fill'] == len(data.series)

@@ -47,7 +47,8 @@ def test_of_one_document_only_the_order_is_told():
     row('smol', 'yarn', 256, 1.25, nothing),
   )
   assert findings(data) == [
-    'In bits per byte at 2x (256 tokens): smol + yarn 1.250, smol 2.000.',
+    'In bits per byte at 2x (256 tokens): yarn 1.250, as trained 2.000.',
+    'smol, as trained, by length: 1.000 at 128, 2.000 at 256 tokens.',
     rules.UNCERTAIN,
   ]
   (note,) = tables.notes(data)
@@ -104,8 +105,8 @@ def test_variants_that_cannot_be_told_apart_or_do_harm():
   assert 'not distinguishable from yarn' in text
   assert 'worse than no variant at all: linear' in text
   assert findings(data)[0] == (
-    'Lowest at 4x (512 tokens): rope + ntk with 2.000 ± 0.010 bits per byte; '
-    'not distinguishable from it: rope + yarn.'
+    'Lowest at 4x (512 tokens): ntk, 2.000 ± 0.010 bits per byte; '
+    'not distinguishable from it: yarn.'
   )
 
 
@@ -125,6 +126,17 @@ def test_improvement_and_unknown_error():
     row('m', 'none', 128, 2.0, math.nan), row('m', 'none', 512, 9.0)
   )
   assert 'not distinguishable from zero' in of(unknown, 'm')
+
+
+def test_where_a_rise_begins():
+  """Two errors of 0.01 make 0.0141 of a difference: 0.02 is not sure."""
+  first, *later = (row('m', 'none', n, 1.9) for n in (128, 256, 512, 1024))
+  for one, more in zip(later, (0.02, 0.05, 0.5), strict=True):
+    one |= {'bits_per_byte': 1.9 + more, 'nll': (1.9 + more) * math.log(2)}
+  assert of(study(first, *later), 'm') == (
+    'm, as trained, rises from 1.900 ± 0.010 to 2.400 ± 0.010 bits per byte at '
+    '8x (1024 tokens), first distinguishably higher at 4x (512 tokens).'
+  )
 
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf])
@@ -164,12 +176,12 @@ def test_table_by_hand():
   )
   lines = tables.table_md(data).split('\n')
   start = lines.index('## whole, bits per byte') + 4
-  # The change: (3.5 - 1.9) ln 2 = 1.109, (2.25 - 1.9) ln 2 = 0.243.
+  # The change, in the table's unit: 3.5 - 1.9, 2.25 - 1.9.
   assert lines[start : start + 5] == [
-    '| method | 128 (trained) | 256 (2x) | Δ nats, 128 as trained → 256 |',
+    '| method | 128 (trained) | 256 (2x) | Δ, 128 as trained → 256 |',
     '| :-- | --: | --: | --: |',
-    '| rope | **1.900 ± 0.010** | 3.500 ± 0.020 | +1.109 |',
-    '| rope + ntk | – | **2.250 ± 0.010** | +0.243 |',
+    '| rope | **1.900 ± 0.010** | 3.500 ± 0.020 | +1.600 |',
+    '| rope + ntk | – | **2.250 ± 0.010** | +0.350 |',
     '| alibi | 1.950 ± 0.010 | diverged | diverged |',
   ]
 
@@ -183,7 +195,7 @@ def test_perplexity_where_bytes_are_unknown():
   # The error of a perplexity p is p times that of the nats: 10 * 0.01 ln 2.
   assert '## whole, perplexity' in text
   assert '10.000 ± 0.069' in text
-  assert '20.000 ± 0.139' in text
+  assert '20.000 ± 0.139** | +10.000 |' in text
 
 
 def test_markdown_is_escaped():
@@ -207,6 +219,9 @@ def test_main_protocol_prefers_the_same_targets():
   assert synthetic().protocol == 'last(64)'
   assert synthetic(protocols=('whole', 'slide(8)')).protocol == 'slide(8)'
   assert synthetic(protocols=('whole',)).protocol == 'whole'
+  beginnings = ('prefix', 'prefix(8)')
+  assert synthetic(protocols=beginnings).protocol == 'prefix(8)'
+  assert synthetic(protocols=(*beginnings, 'whole')).protocol == 'whole'
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rope_jax.report import StudyData
+from rope_jax.report.compare import differ, show, show_change
 from rope_jax.report.inputs import AS_TRAINED, UNITS, Value, cells
-from rope_jax.report.protocols import describe
-from rope_jax.report.rules import differ, show, show_change
-from rope_jax.report.tables import heading
+from rope_jax.report.protocols import CAUTION, describe, moves
+from rope_jax.report.tables import BOLD, heading, lowest
+from rope_jax.report.ties import ties
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +62,11 @@ def extension_md(
     made += _section(data, lines, protocol)
   made += [
     f'± is one standard error; changes at {data.train_len} are paired by '
-    'document, and fine-tuned rows show steps x tokens of a row. Bold: lowest '
-    'of its column.',
+    f'document, and fine-tuned rows show steps x tokens of a row. {BOLD}',
     '',
   ]
+  for text in ties(data):
+    made += [text, '']
   if same:
     said = [
       f'{scheme} is {"the base as trained" if o == AS_TRAINED else o}'
@@ -89,28 +91,27 @@ def _section(
     '| ' + ' | '.join(heads) + ' |',
     '| :-- | :-- |' + ' --: |' * (len(heads) - 2),
   ]
+  best = {n: lowest(found, n) for n in data.lengths}
   changes = []
   for line in lines:
     row = {n: found.get((line.method, line.variant, n)) for n in data.lengths}
-    texts = [_cell(row[n], found, n) for n in data.lengths]
+    texts = [_cell(row[n], best[n]) for n in data.lengths]
     here, change = row.get(data.train_len), '–'
     if base and here and here is not base and not here.diverged:
       gap, error, sure = differ(here, base)
       change = show_change(gap, error)
       changes.append((line, gap, sure))
     made.append(f'| {" | ".join([line.scheme, line.how, *texts, change])} |')
-  return [*made, '', *_verdict(data, changes)]
+  under = [CAUTION, ''] if moves(protocol) else []
+  return [*made, '', *under, *_verdict(data, changes)]
 
 
-def _cell(value: Value | None, found: Mapping[Any, Value], length: int) -> str:
+def _cell(value: Value | None, best: float | None) -> str:
   if value is None:
     return '–'
   if value.diverged:
     return 'diverged'
-  least = min(
-    v.value for (*_, n), v in found.items() if n == length and not v.diverged
-  )
-  return f'**{show(value)}**' if value.value == least else show(value)
+  return f'**{show(value)}**' if value.value == best else show(value)
 
 
 def _verdict(

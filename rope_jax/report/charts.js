@@ -3,7 +3,8 @@ redraw['chart-length'] = () => {
   const id = 'chart-length', want = control[id];
   const mine = study.points.filter((p) => p.p === Number(want.protocol));
   const traces = [], lines = [], crosses = [], notes = [];
-  shown(id).forEach((s) => {
+  const apart = study.moves[want.protocol], all = shown(id);
+  all.forEach((s, k) => {
     const series = study.series[s];
     const points = mine.filter((p) => p.s === s && p.seed === 'all')
       .sort((a, b) => a.n - b.n);
@@ -11,11 +12,13 @@ redraw['chart-length'] = () => {
     const triples = points.map((p) => convert(p.nll, p.se, p.bits / p.nll));
     const texts = points.map((p, i) => (p.nll === null ? ''
       : `<b>${plain(series.name)}</b>, ${p.n} tokens<br>`
-        + `${short(triples[i][0])} ± `
-        + `${short((triples[i][2] - triples[i][1]) / 4)} ${unitName()}<br>`
+        + `${short(triples[i][0])}${p.se === null ? '' : ` ± ${
+          short((triples[i][2] - triples[i][1]) / 4)}`} ${unitName()}<br>`
         + `${p.docs} documents, ${p.tokens} tokens scored`));
-    traces.push(...curve(series, points.map((p) => p.n), triples, texts,
-      { mode: 'lines+markers' }));
+    const ns = points.map((p) => p.n);
+    traces.push(...(apart
+      ? dots(series, ns, triples, texts, k, all.length)
+      : curve(series, ns, triples, texts, { mode: 'lines+markers' })));
     lines.push(triples.map((t) => t[0]));
     const lost = points.filter((p) => p.nll === null);
     lost.forEach((p) => crosses.push({ xref: 'x', yref: 'paper', y: 0.985,
@@ -43,12 +46,18 @@ redraw['chart-length'] = () => {
   const [bent, shade] = bend(traces, squeeze);
   if (squeeze) notes.unshift('Shaded: the axis is compressed.');
   const xs = study.lengths, span = logRange(xs[0], xs[xs.length - 1]);
+  const room = apart ? aside(all.length, all.length) * Math.log10(2) : 0;
+  span[0] -= room;
+  span[1] += room;
   const [shapes, marks] = trained(true, span);
   plot(id, traces, layout({ type: 'log', range: span, ...logTicks(xs),
     title: { text: 'context length (tokens)' } }, { ...y, ...bent },
   [...shade, ...shapes],
   [...marks, ...crosses]));
-  say(id, ['Bands: ± 2 standard errors.', ...notes].join(' '));
+  const what = apart ? 'Bars' : 'Bands';
+  if (study.certain) notes.unshift(`${what}: ± 2 standard errors.`);
+  if (apart) notes.push(study.caution);
+  say(id, notes.join(' '));
 };
 
 redraw['chart-position'] = () => {
@@ -82,7 +91,8 @@ redraw['chart-position'] = () => {
     title: { text: 'preceding tokens' }, ...(log ? logTicks(ticks) : {}) },
   y, [...shade, ...shapes], marks));
   say(id, `Windows of ${length} tokens; the loss of a token against the `
-    + 'number of tokens before it, binned. Bands: ± 2 standard errors.'
+    + 'number of tokens before it, binned.'
+    + (study.certain ? ' Bands: ± 2 standard errors.' : '')
     + (squeeze ? ' Shaded: the axis is compressed.' : ''));
 };
 

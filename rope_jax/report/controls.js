@@ -30,9 +30,22 @@ const update = (id, members) => {
   redraw[id]();
 };
 
+// The choices of an extension by training: each beside the base.
+const trainings = (mine) => {
+  const base = (x) => x.role[0] === 'base';
+  const kin = [...new Set(mine.filter((x) => x.role[0] === 'tuned')
+    .map((x) => x.role[1]))];
+  return [['all', () => true],
+    ['fine-tuned', (x) => base(x) || x.role[0] === 'tuned'],
+    ['zero-shot', (x) => base(x) || x.role[0] === 'zero-shot'],
+    ...kin.filter((v) => v !== 'none').map((v) => [
+      `${v}, zero-shot and fine-tuned`,
+      (x) => base(x) || x.role[1] === v])];
+};
 // Which lines a chart offers: [name, test of a series].
 const choices = (members) => {
   const mine = members.map((s) => study.series[s]);
+  if (mine.some((x) => x.role[0] === 'tuned')) return trainings(mine);
   const varied = mine.filter((x) => x.variant);
   const bases = [...new Set(varied.map((x) => x.method))];
   const offered = [['as trained', (x) => !x.variant]];
@@ -80,8 +93,8 @@ const lines = (id, members, first) => {
   };
   const useful = offered.length > 2 ? offered : offered.slice(-1);
   const list = useful.map((c) => [offered.indexOf(c), c[0]]);
-  bind(id, 'lines', list, list[first === 'all' ? list.length - 1 : 0][0],
-    apply);
+  const given = list.find((c) => c[1] === first) || list[0];
+  bind(id, 'lines', list, given[0], apply);
   return apply;
 };
 
@@ -92,7 +105,9 @@ const start = () => {
   });
   const all = study.series.map((_, s) => s);
   const single = new Set(study.series.map((x) => x.method)).size === 1;
-  const few = single || all.length <= 9 ? 'all' : 'as trained';
+  const tuned = study.series.some((x) => x.role[0] === 'tuned');
+  const few = single || all.length <= 9 ? 'all'
+    : tuned ? 'fine-tuned' : 'as trained';
   const one = 'chart-length', two = 'chart-position';
   bind(one, 'protocol', study.protocols.map((p, i) => [i, p]),
     study.protocol, redraw[one]);
@@ -111,7 +126,8 @@ const start = () => {
   const taught = all.filter((s) => study.training.some((t) => t.s === s));
   const begin = [lines(one, all, few)];
   const drop = (id) => {
-    document.getElementById(id).classList.add('hidden');
+    const node = document.getElementById(id);
+    if (node) node.classList.add('hidden');
     delete redraw[id];
   };
   if (placed.length) begin.push(lines(two, placed, few)); else drop(two);

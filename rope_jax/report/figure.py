@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from rope_jax.report import axes as axis_rules
+from rope_jax.report.curves import curve, dots
 from rope_jax.report.inputs import UNITS, StudyData, cells
 from rope_jax.report.panels import Line, label, panels
+from rope_jax.report.protocols import CAUTION, moves
 
 # Inches and points; the page of a paper is about seven inches wide.
 _PANEL, _HEIGHT = 2.35, 2.3
 _LEFT, _TOP, _BOTTOM, _GAP = 0.5, 0.42, 0.62, 0.12
 _SIZE = 7.5
 _LETTER = 0.6 * _SIZE / 72  # Width of a letter of a label.
+_NARROW = 6  # Below it, a note has a line for each sentence.
 _INK, _FAINT = '#222222', '#8a8a8a'
 
 _RC: Any = {
@@ -40,7 +44,8 @@ def figure_files(data: StudyData) -> dict[str, bytes]:
 
   Small multiples with one vertical axis: the methods as trained, then the
   variants of each method that has any. Lines end in their names; bands are
-  two standard errors either side.
+  two standard errors either side. Where each length scores other tokens, there
+  are points with bars and no lines.
 
   Args:
     data: the study.
@@ -97,8 +102,9 @@ def _draw(data: StudyData):
   step_x = _PANEL + side + _GAP
   step_y = _TOP + height + 0.42
   size = _LEFT + 0.06 + columns * step_x, count * step_y + _BOTTOM - 0.36
-  if size[0] < 6:
-    size = size[0], size[1] + 0.25  # The note takes three lines.
+  note = _note(data, scale, size[0])
+  rows = max(len(note), 3 if size[0] < _NARROW else 1)
+  size = size[0], size[1] + 0.125 * (rows - 1)
   figure = Figure(figsize=size, facecolor='white')
   FigureCanvasAgg(figure)
   for i, (title, lines) in enumerate(multiples):
@@ -117,26 +123,40 @@ def _draw(data: StudyData):
       axes.set_xlabel('context length (tokens, log scale)')
     _names(axes, data, lines, scale, height)
     axes.title.set_parse_math(False)
+  x, y = _LEFT / size[0], 0.07 / size[1]
+  small = _SIZE - 1
+  text = '\n'.join(note)
+  _say(figure.text(x, y, text, fontsize=small, color='#555555', va='bottom'))
+  return figure
+
+
+def _note(data: StudyData, scale, width: float) -> list[str]:
+  """The lines under a figure of so many inches."""
   seeds = len(data.seeds)
+  marks = 'Bars' if moves(data.protocol) else 'Bands'
   notes = [
     f'Protocol: {data.protocol}.',
-    'Bands: ± 2 standard errors over documents '
+    f'{marks}: ± 2 standard errors over documents '
     + (f'and {seeds} seeds.' if seeds > 1 else '(one seed).')
     if data.certain
     else 'One document: no standard errors.',
     'Shaded: axis compressed.' if scale.compressed else '',
+    'Dashed: zero-shot.' if data.tuned else '',
   ]
-  note = ('\n' if size[0] < 6 else ' ').join(filter(None, notes))
-  x, y = _LEFT / size[0], 0.07 / size[1]
-  small = _SIZE - 1
-  _say(figure.text(x, y, note, fontsize=small, color='#555555', va='bottom'))
-  return figure
+  notes = [note for note in notes if note]
+  if width >= _NARROW:
+    notes = [' '.join(notes)]
+  if moves(data.protocol):
+    notes += textwrap.wrap(CAUTION, int((width - 2 * _LEFT) / _LETTER))
+  return notes
 
 
 def _plot(axes, data: StudyData, lines: list[Line], scale) -> None:
   bottom, top = float(scale.up(scale.low)), float(scale.up(scale.high))
   xs = [math.log2(n) for n in data.lengths]
   pad = 0.05 * max(xs[-1] - xs[0], 0.5)
+  if moves(data.protocol):
+    pad = max(pad, _aside(len(lines), lines))
   axes.set_xlim(xs[0] - pad, xs[-1] + pad)
   axes.set_ylim(bottom, top)
   ticks = scale.ticks()
@@ -164,67 +184,18 @@ def _plot(axes, data: StudyData, lines: list[Line], scale) -> None:
       fontsize=_SIZE - 1,
       color='#555555',
     )
+  apart = moves(data.protocol)
   for rank, line in enumerate(lines):
-    _curve(axes, line, scale, 3 + 0.01 * rank)
+    order = 3 + 0.01 * rank
+    if apart:
+      dots(axes, line, scale, order, _aside(rank, lines))
+    else:
+      curve(axes, line, scale, order)
 
 
-def _curve(axes, line: Line, scale, order: float) -> None:
-  style: Any = line.style
-  # A diverged length breaks the line.
-  run = sorted(line.values)
-  x = np.log2(run)
-  y = np.array([line.values[n].value for n in run])
-  error = np.array([2 * line.values[n].stderr for n in run])
-  error = np.where(np.isfinite(error), error, 0.0)
-  axes.fill_between(
-    x,
-    scale.up(y - error),
-    scale.up(y + error),
-    color=style.color,
-    alpha=0.18,
-    lw=0,
-    zorder=2,
-  )
-  axes.plot(
-    x,
-    scale.up(y),
-    color=style.color,
-    lw=1.4,
-    ls=style.linestyle,
-    marker=style.marker,
-    ms=3.4,
-    mec='white',
-    mew=0.4,
-    zorder=order,
-    solid_capstyle='round',
-  )
-  alone = np.isfinite(y) & ~_beside(np.isfinite(y))
-  axes.vlines(
-    x[alone],
-    scale.up((y - error)[alone]),
-    scale.up((y + error)[alone]),
-    color=style.color,
-    lw=1,
-    zorder=2,
-  )
-  for n in run:
-    if line.values[n].diverged:
-      axes.plot(
-        [math.log2(n)],
-        [float(scale.up(scale.high))],
-        color=style.color,
-        marker='x',
-        ms=4.5,
-        mew=1.2,
-        clip_on=False,
-        zorder=order,
-      )
-
-
-def _beside(there):
-  """Where a neighbour is there."""
-  padded = np.concatenate([[False], there, [False]])
-  return padded[:-2] | padded[2:]
+def _aside(rank: int, lines: list[Line]) -> float:
+  """How far to the side a point stands, octaves: equal ones are seen then."""
+  return 0.06 * (rank - (len(lines) - 1) / 2)
 
 
 def _names(axes, data, lines: list[Line], scale, height: float) -> None:
@@ -244,9 +215,12 @@ def _names(axes, data, lines: list[Line], scale, height: float) -> None:
   placed = axis_rules.spread_out(ends, gap, bottom, top)
   right = axes.get_xlim()[1]
   width = right - axes.get_xlim()[0]
-  for line, end, place in zip(lines, ends, placed, strict=True):
+  apart = moves(data.protocol)
+  for rank, (line, end, place) in enumerate(
+    zip(lines, ends, placed, strict=True)
+  ):
     color = line.style.color
-    start = math.log2(max(line.values))
+    start = math.log2(max(line.values)) + apart * _aside(rank, lines)
     axes.plot(
       [start, right, right + 0.035 * width],
       [end, end, place],

@@ -65,6 +65,10 @@ class StudyData:
       seed), so that the norm of a difference of two is the standard error of
       the paired difference. Where absent, errors add as if independent.
     command: the shell command that reproduces the study.
+    tuned: of an extension by training, method -> (scheme, variant): a method
+      that was trained on from the first one, what a reader calls its scheme,
+      and the variant of the first one that is the same scheme without training
+      ('none' where that is the first one as it was trained).
 
   Raises:
     ValueError: a row lacks a column, has one too many, or there is no pooled
@@ -83,6 +87,7 @@ class StudyData:
   failures: Sequence[str] = ()
   influence: Mapping[Any, np.ndarray] = dataclasses.field(default_factory=dict)
   command: str = ''
+  tuned: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     for i, row in enumerate(self.rows):
@@ -134,13 +139,42 @@ class StudyData:
 
     `last` if there is one, since its target tokens are the same at every
     length, so that a curve shows the effect of the context alone; then
-    `slide` or `prefix` of a number, then whatever came first.
+    `slide` and `whole`, which count all tokens at every length, then `prefix`
+    of a number, then whatever came first.
     """
-    for kind in ('last', 'slide', 'prefix('):
+    for kind in ('last', 'slide', 'whole', 'prefix('):
       for name in self.protocols:
         if name.startswith(kind):
           return name
     return self.protocols[0]
+
+  @property
+  def alone(self) -> bool:
+    """Whether it reads one model under schemes: rows are named by these."""
+    return bool(self.tuned) or (len(self.methods) == 1 and bool(self.variants))
+
+  @property
+  def kind(self) -> str:
+    """What a row of a table is."""
+    return 'scheme' if self.alone else 'method'
+
+  def label(self, method: str, variant: str) -> str:
+    """What a reader calls a series.
+
+    Of several methods 'rope' and 'rope + ntk'; of one model 'as trained' and
+    'ntk'; where schemes were trained, 'ntk zero-shot' and 'ntk fine-tuned'.
+    """
+    if method in self.tuned:
+      return label(f'{self.tuned[method][0]} fine-tuned', variant)
+    if not self.alone:
+      return label(method, variant)
+    if variant == AS_TRAINED:
+      return 'as trained'
+    return f'{variant} zero-shot' if self.tuned else variant
+
+  def start(self, method: str) -> tuple[str, str]:
+    """The series that changes are told against: as trained, of the base."""
+    return (self.methods[0] if method in self.tuned else method), AS_TRAINED
 
   @property
   def seeds(self) -> tuple[int, ...]:
@@ -227,6 +261,11 @@ def bits_per_nat(data: StudyData) -> float | None:
     and (bits := _number(row['bits_per_byte'])) is not None
   )
   return ratios[len(ratios) // 2] if ratios else None
+
+
+def label(method: str, variant: str) -> str:
+  """'rope' as trained, 'rope + ntk' with a variant."""
+  return method if variant == AS_TRAINED else f'{method} + {variant}'
 
 
 def family(variant: str) -> str:

@@ -13,6 +13,7 @@ from rope_jax.report.style import Style, families, styles
 
 _LONGEST = 26  # Letters of a label.
 _MOST = 8  # Lines of a panel that can still be followed.
+_PAIRED = 5  # The same where they come before and after training.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ def panels(
     (title, lines): the methods as trained, then the variants of each method
     that has any, each beside the method as trained; a panel for each scheme
     where the schemes come with several factors. More lines than eight are
-    spread over panels, the lowest at the longest length first.
+    spread over panels, the lowest at the longest length first. Of an extension
+    by training, each scheme zero-shot and fine-tuned, beside the base.
   """
   look = styles(data)
   lines = {}
@@ -52,7 +54,11 @@ def panels(
     }
     if values:
       name = method if variant == AS_TRAINED else variant
+      if data.tuned:
+        name = data.label(method, variant)
       lines[method, variant] = Line(name, values, look[method, variant])
+  if data.tuned:
+    return _trainings(data, lines)
   trained = [line for (_, v), line in lines.items() if v == AS_TRAINED]
   multiples = _spread('Methods as trained', [], trained)
   kin = families(data.variants)
@@ -69,6 +75,36 @@ def panels(
   if len(data.methods) == 1 and len(multiples) > 1:
     multiples = multiples[1:]  # Its line is in every other panel.
   return [(title, mine) for title, mine in multiples if mine]
+
+
+def _trainings(
+  data: StudyData, lines: Mapping[tuple[str, str], Line]
+) -> list[tuple[str, list[Line]]]:
+  """A few schemes a panel, each before and after training, and the base."""
+  base = data.methods[0]
+  first = [lines[base, AS_TRAINED]] if (base, AS_TRAINED) in lines else []
+  groups: dict[str, list[Line]] = {}
+  names = {}
+  for method, (scheme, variant) in data.tuned.items():
+    names.setdefault(variant, scheme if variant == AS_TRAINED else variant)
+    group = groups.setdefault(variant, [])
+    if not group and variant != AS_TRAINED and (base, variant) in lines:
+      group.append(lines[base, variant])
+    if (method, AS_TRAINED) in lines:
+      group.append(lines[method, AS_TRAINED])
+  found: list[tuple[str, list[Line]]] = []
+  for variant, group in groups.items():
+    if found and len(found[-1][1]) - len(first) + len(group) <= _PAIRED:
+      title, mine = found.pop()
+      found.append((f'{title}, {names[variant]}', [*mine, *group]))
+    elif group:
+      found.append((names[variant], [*first, *group]))
+  left = [
+    lines[base, v]
+    for v in data.variants
+    if v not in groups and (base, v) in lines
+  ]
+  return found + (_spread('Zero-shot alone', first, left) if left else [])
 
 
 def _spread(

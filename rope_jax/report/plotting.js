@@ -65,6 +65,24 @@ const curve = (series, xs, triples, texts, extra = {}) => {
       ...extra },
   ];
 };
+// How many octaves to the side the k-th of count series stands.
+const aside = (k, count) => 0.05 * (k - (count - 1) / 2);
+// Points with bars, no line between: [trace, trace]. Series stand a little to
+// the side of each other, so that equal ones are seen.
+const dots = (series, lengths, triples, texts, k, count) => {
+  const xs = lengths.map((n) => n * 2 ** aside(k, count));
+  const bars = (pick) => triples.flatMap((t, i) => (t[0] === null ? []
+    : pick(t, xs[i])));
+  return [
+    { x: bars((t, x) => [x, x, null]), y: bars((t) => [t[1], t[2], null]),
+      type: 'scatter', mode: 'lines', hoverinfo: 'skip',
+      line: { color: color(series), width: 1.5 } },
+    { x: xs, y: triples.map((t) => t[0]), type: 'scatter', text: texts,
+      mode: 'markers', hovertemplate: '%{text}<extra></extra>',
+      marker: { symbol: series.symbol, size: 8, color: color(series),
+        line: { color: css('--paper'), width: 1 } } },
+  ];
+};
 const dash = (series) =>
   (series.dash ? series.dash.split(',').map((d) => `${d}px`).join(',')
     : 'solid');

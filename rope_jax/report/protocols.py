@@ -37,6 +37,22 @@ WARNING = (
 )
 
 
+# Under tables and pictures of a protocol that `moves`.
+CAUTION = (
+  'Each length scores other tokens here, so that a difference between two '
+  'lengths is partly one of the text: compare schemes within one length.'
+)
+
+
+def moves(protocol: str) -> bool:
+  """Whether each length scores other tokens, so that no curve can be read.
+
+  >>> moves('prefix'), moves('prefix(64)'), moves('last(64)')
+  (True, True, False)
+  """
+  return protocol.partition('(')[0] == 'prefix'
+
+
 def describe(protocol: str) -> str:
   """Says in one sentence what a protocol scores.
 

@@ -67,9 +67,10 @@ def ranking(data: StudyData) -> Ranking | None:
     data: the study.
 
   Returns:
-    The ranking; None with fewer than three series.
+    The ranking; None with fewer than three series, and where no error is
+    known, so that all would share all ranks.
   """
-  if len(data.series) < LEAST:
+  if len(data.series) < LEAST or not data.certain:
     return None
   found = cells(data, data.protocol, data.unit)
   columns = []

@@ -65,8 +65,11 @@ def styles(data: StudyData) -> dict[tuple[str, str], Style]:
   after those of the methods, a dash, and the marker of its method; so a chart
   of the methods and a chart of one method's variants both tell their lines
   apart, also without colour. Where the variants are families of several
-  factors (ntk-2, ntk-4, ...), a family is a dash and a factor a colour.
+  factors (ntk-2, ntk-4, ...), a family is a dash and a factor a colour. Where
+  schemes were trained on, a scheme is a colour and a marker, zero-shot dashed.
   """
+  if data.tuned:
+    return _trained_on(data)
   methods, variants = data.methods, data.variants
   kin = families(variants)
   found = {}
@@ -85,6 +88,26 @@ def styles(data: StudyData) -> dict[tuple[str, str], Style]:
       place, dash = len(methods) + v, DASHES[v % len(DASHES)]
     color, dark = COLOURS[place % len(COLOURS)]
     found[method, variant] = Style(color, dark, marker, symbol, dash)
+  return found
+
+
+def _trained_on(data: StudyData) -> dict[tuple[str, str], Style]:
+  """The styles of an extension by training; the base is dark."""
+  dark = COLOURS[6]
+  others = [one for one in COLOURS if one is not dark]
+  schemes = [*data.variants, *(name for name, _ in data.tuned.values())]
+  schemes = list(dict.fromkeys(schemes))
+  found = {}
+  for method, variant in data.series:
+    if method not in data.tuned and variant == AS_TRAINED:
+      found[method, variant] = Style(*dark, *_MARKERS[0], _SOLID)
+      continue
+    tuned = method in data.tuned
+    at = schemes.index(data.tuned[method][0] if tuned else variant)
+    color, night = others[at % len(others)]
+    marker, symbol = _MARKERS[(at + 1) % len(_MARKERS)]
+    dash = _SOLID if tuned else DASHES[0]
+    found[method, variant] = Style(color, night, marker, symbol, dash)
   return found
 
 

@@ -36,7 +36,7 @@ def get_config() -> Any:
   config.eval.update(
     lengths=(2048, 4096, 8192, 16384, FAR),
     documents=4,
-    protocols=('prefix', 'prefix(1024)'),
+    protocols=('last(1024)', 'prefix'),
     tokens=FAR,
   )
   yarn = {'name': 'yarn', 'factor': 'auto'}

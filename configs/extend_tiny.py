@@ -58,7 +58,8 @@ def get_config() -> Any:
     'longrope': longrope(short, config.model.width // config.model.heads),
   }
   config.tune = {
-    **{name: {'position': p, 'train': far} for name, p in schemes.items()},
+    # A `train` for each, so that --config.tune.NAME.train.steps changes one.
+    **{n: {'position': p, 'train': {**far}} for n, p in schemes.items()},
     'pose': {'position': skipping, 'train': near},
     'yarn_lora': {
       'position': schemes['yarn'],

@@ -22,11 +22,15 @@ def define_flags(*, workdir: bool = True) -> None:
     workdir: whether it writes a folder, and shows how far it is.
   """
   config_flags.DEFINE_config_file(
-    'config', None, 'A file of configs/; --config.train.steps=10 overrides.'
+    'config', None, 'The file of the configuration, such as one of configs/.'
   )
   flags.mark_flag_as_required('config')
   if workdir:
-    flags.DEFINE_string('workdir', None, 'The folder of the run or study.')
+    flags.DEFINE_string(
+      'workdir',
+      None,
+      'The folder for what is made; work that was stopped goes on from it.',
+    )
     flags.DEFINE_bool('progress', True, 'Show how far it is.')
     flags.mark_flag_as_required('workdir')
 

@@ -1,13 +1,13 @@
 """What RoPE can and cannot reach, before anything is trained.
 
-  python -m experiments.spectrum --head_dim=128 --theta=1e4 --train_len=4096 \
-    --target_len=65536 --out=runs/spectrum
-  python -m experiments.spectrum --preset=decay --out=runs/decay
-  python -m experiments.spectrum --diff --method=a/config.json \
-    --method=yarn:theta=1e4,factor=16,train_len=4096
-  python -m experiments.spectrum \
-    --variants=yarn:theta=1e4,factor=16,train_len=4096
-  python -m experiments.spectrum --certify=windows.csv --head_dims=128
+python -m experiments.spectrum --head_dim=128 --theta=1e4 --train_len=4096
+  --target_len=65536 --out=runs/spectrum
+python -m experiments.spectrum --preset=decay --out=runs/decay
+python -m experiments.spectrum --diff --method=a/config.json
+  --method=yarn:theta=1e4,factor=16,train_len=4096
+python -m experiments.spectrum
+  --variants=yarn:theta=1e4,factor=16,train_len=4096
+python -m experiments.spectrum --certify=windows.csv --head_dims=128
 """
 
 from __future__ import annotations

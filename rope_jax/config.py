@@ -66,9 +66,10 @@ def default() -> Any:
         'attention': 'auto',
       },
       'position': None,
-      # Weights to begin from: the workdir of a training, a Hugging Face folder
-      # or a .gguf; '' draws them. What is left at its default in `model`,
-      # data.tokenizer and `position` is then the start's.
+      # Weights to begin from: the workdir of a training, a Hugging Face folder,
+      # a .gguf, or package:NAME of a Python package that holds one of the two;
+      # '' draws them. What is left at its default in `model`, data.tokenizer
+      # and `position` is then the start's.
       'start': '',
       'train': {
         'weights': 'all',  # What is trained; 'lora:RANK' is low-rank changes.

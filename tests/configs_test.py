@@ -27,10 +27,13 @@ def test_a_config_is_valid_in_every_size(name):
     elif config.tune and not config.start:
       plan.check(config)
       config_lib.layout(config)
-    elif config.start:
+    elif config.start or name == 'extend':
+      config.start = config.start or 'a model'
       for full in (True, False):
         config.full = full
-        zero_shot.check(zero_shot.sized(config))
+        one = zero_shot.sized(config)
+        zero_shot.check(one)
+        zero_shot.check_reading(zero_shot.filled(one, 512))
     else:
       config_lib.check(config)
       config_lib.layout(config)

@@ -1,12 +1,14 @@
 """Protocols against sums written out by hand, and what errors they raise."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
+from rope_jax import config as config_lib
 from rope_jax import evaluate
-from rope_jax.evaluate import protocols
+from rope_jax.evaluate import cells, protocols
 
 SPAN, LONGEST = 8, 4
 
@@ -166,6 +168,26 @@ def test_last_longer_than_the_window_is_refused():
 def test_a_stride_that_does_not_divide_is_refused():
   with pytest.raises(ValueError, match='the stride must be at most 4'):
     protocols.starts(('slide(3)',), 4, SPAN, LONGEST)
+
+
+@pytest.mark.parametrize(
+  ('protocol', 'fields'),
+  [
+    ('last(17)', 'protocols lengths'),
+    ('prefix(17)', 'protocols lengths'),
+    ('slide(17)', 'protocols lengths span'),
+    ('mean', 'protocols'),
+  ],
+)
+def test_a_protocol_that_is_refused_names_the_fields(protocol, fields):
+  config = config_lib.default()
+  config.eval.update(lengths=(16, 32), protocols=('whole', protocol))
+  with pytest.raises(ValueError, match=re.escape(protocol)) as caught:
+    cells.check(config)
+  for field in fields.split():
+    assert f'config.eval.{field}' in str(caught.value)
+  if 'lengths' in fields:
+    assert 'config.quick.lengths' in str(caught.value)
 
 
 def test_a_window_that_is_not_stored_is_named():

@@ -1,5 +1,6 @@
 """Entry points: flags, one-line errors, and accelerators that are not here."""
 
+import ast
 import json
 import os
 import pathlib
@@ -94,6 +95,38 @@ def test_mistakes_are_one_line(config_file, tmp_path):
   nowhere = launch('experiments.train', flags[0])
   assert nowhere.returncode != 0
   assert '--workdir must have a value' in nowhere.stderr
+
+
+@pytest.mark.parametrize(
+  ('program', 'shown'),
+  [
+    ('extend', '--config=... --workdir=... --[no]progress'),
+    ('plan', '--config=... --target=... --[no]json'),
+    ('bench', '--suite=... --out=...'),
+  ],
+)
+def test_help_shows_the_flags_of_the_program(program, shown):
+  done = launch(f'experiments.{program}', '--help')
+  assert done.returncode == 0, done.stderr
+  text = ' '.join(done.stdout.split())
+  doc = ast.parse((ROOT / f'experiments/{program}.py').read_text())
+  assert text.startswith(' '.join(ast.get_docstring(doc).split()))
+  for flag in shown.split():
+    assert f' {flag} ' in text
+  assert 'required)' in text
+  configured = '--config=...' in shown
+  assert ("--config.eval.lengths='(512, 1024)'" in text) == configured
+  assert ('rope_jax/config.py' in text) == configured
+  for other in ('logtostderr', '(default None', '[]', 'repeat this'):
+    assert other not in text
+  assert max(map(len, done.stdout.splitlines())) <= 80
+  assert len(done.stdout.splitlines()) < 40
+
+
+def test_every_entry_point_has_that_help():
+  for file in (ROOT / 'experiments').glob('*.py'):
+    text = file.read_text(encoding='utf-8')
+    assert text.count('app.run(') == text.count('flags_parser=runtime.parse_fl')
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from rope_jax import interop, positions
 from rope_jax import model as model_lib
 from rope_jax.interop import pretrained
+from rope_jax.train import start as starts
 
 ROPE = positions.build({'name': 'rope', 'theta': 1e4})
 GEMMA = {'hidden_act': 'gelu_pytorch_tanh', 'head_dim': 8}
@@ -250,6 +251,33 @@ def test_a_special_token_beyond_the_vocabulary_may_be_there(folder):
   made.add_tokens(['plain'])
   made.save(str(folder / 'tokenizer.json'))
   _refused(folder, "'plain' with 257")
+
+
+@pytest.mark.parametrize(
+  ('decoder', 'told'),
+  [
+    (None, 'has no decoder, so'),
+    ({'type': 'WordPiece', 'prefix': '##', 'cleanup': True}, 'type WordPiece,'),
+    (
+      {'type': 'Sequence', 'decoders': [{'type': 'Fuse'}, {'type': 'Fuse'}]},
+      'type Fuse, Fuse, so',
+    ),
+  ],
+)
+def test_a_tokenizer_whose_bytes_nobody_knows(decoder, told, folder):
+  file = folder / 'tokenizer.json'
+  kind = json.loads(file.read_text(encoding='utf-8'))
+  kind['decoder'] = decoder
+  kind['added_tokens'] = []
+  file.write_text(json.dumps(kind), encoding='utf-8')
+  start = starts.find(folder)
+  with pytest.raises(ValueError, match=told) as caught:
+    start.own_tokenizer()
+  told = str(caught.value)
+  assert f'{file}: the tokenizer has' in told
+  assert 'byte-level BPE' in told
+  assert 'sentencepiece with byte fallback' in told
+  assert 'tokenizer.decoder = tokenizers.decoders.ByteLevel()' in told
 
 
 def test_settings_of_the_load(folder):

@@ -313,6 +313,9 @@ def test_the_config_that_is_shipped_passes_its_checks(tmp_path):
   config = extend_tiny.get_config()
   plan.check(config)
   at = plan.base_of(config, tmp_path, None)
+  steps = config.tune.linear.train.steps
+  config.tune.yarn.train.steps = 70  # --config.tune.yarn.train.steps=70.
+  assert config.tune.linear.train.steps == steps
   layouts = {
     name: config_lib.layout(plan.checked(config, name, at))[0]
     for name in plan.names(config)
@@ -333,6 +336,13 @@ def test_the_config_that_is_shipped_passes_its_checks(tmp_path):
     ({'tune': {}}, 'config.tune is empty'),
     ({'tune': {'a/b': {'position': ROPE}}}, 'names a folder'),
     ({'tune': {'a': {'train': {}}}}, 'must have a position'),
+    ({'tune': {'a': {'position': 'linear'}}}, 'must have a position, a spec'),
+    ({'tune': {'a': {'position': ROPE, 'train': None}}}, 'may have a train'),
+    ({'tune': {'a': {'position': ROPE, 'train': [1]}}}, 'may have a train'),
+    (
+      {'tune': {'a': {'position': ROPE, 'train': {'warmup': 10**6}}}},
+      r'config.tune.a: config.tune.a.train.warmup=1000000 must be',
+    ),
     (
       {'tune': {'a': {'position': ROPE, 'trian': {}}}},
       r'tune.a.trian is not a field. Did you mean train\?',

@@ -126,14 +126,20 @@ def check(config: Any) -> None:
         f'config.tune has {name!r}: it names a folder, so use letters, digits '
         'and _ . = + - alone.'
       )
-    if not isinstance(entry, Mapping) or not entry.get('position'):
+    if (
+      not isinstance(entry, Mapping)
+      or not isinstance(entry.get('position'), (Mapping, list))
+      or not isinstance(entry.get('train', {}), Mapping)
+    ):
       raise ValueError(
         f'config.tune.{name}={entry!r} must have a position, a spec or a '
-        'layout of specs, and may have a train, of fields of config.train.'
+        'layout of specs, and may have a train, of fields of config.train, '
+        "such as {'position': {'name': 'linear', 'factor': 4.0}, 'train': "
+        "{'steps': 100}}."
       )
     for field, there, where in (
       *((f, {'position', 'train'}, '') for f in entry),
-      *((f, known, 'train.') for f in entry.get('train') or {}),
+      *((f, known, 'train.') for f in entry.get('train', {})),
     ):
       if field not in there:
         close = difflib.get_close_matches(field, there, 1)
@@ -155,7 +161,12 @@ def checked(config: Any, name: str, base: Base) -> Any:
     lora.check(one.train, base.shape)
     meshes.make_mesh(one.mesh, one.train.batch // one.train.accumulate)
   except ValueError as error:
-    raise ValueError(f'config.tune.{name}: {error}') from error
+    text = str(error)
+    for field in config_lib.plain(config.tune)[name].get('train', {}):
+      # Where the value stands, and not the one that it takes the place of.
+      own = f'config.tune.{name}.train.{field}'
+      text = re.sub(rf'config\.train\.{field}\b', own, text)
+    raise ValueError(f'config.tune.{name}: {text}') from error
   lengths = tuple(config.eval.lengths)
   if base.train_len not in lengths:
     raise ValueError(

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,6 +25,7 @@ from rope_jax.train import load
 # Fields of config.model that say how a model is run, not what it is.
 HOW = ('dtype', 'remat', 'scan', 'attention')
 _ENDS = 2**20  # Bytes at either end of a file by which it is known.
+_HUB = re.compile(r'\w[\w.-]*/[\w.-]+')  # OWNER/MODEL.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +67,39 @@ def find(path: str | os.PathLike[str], mesh: Mesh | None = None) -> Start:
   """
   from rope_jax.interop import packages
 
-  where = packages.resolve(str(path))
+  try:
+    where = packages.resolve(str(path))
+  except ValueError as error:  # It begins with the path.
+    raise ValueError(f'config.start={error}') from error
   if (where / 'checkpoints').is_dir() and (where / 'config.json').exists():
     return _of_run(where, mesh)
   known = (where / 'config.json').exists() or where.suffix == '.gguf'
   if known and where.exists():
     return _of_pretrained(where, mesh)
-  what = 'holds no config.json' if where.exists() else 'does not exist'
   raise ValueError(
-    f'config.start={str(path)!r} {what}; give the workdir of a training, a '
-    'Hugging Face folder (config.json and .safetensors) or a .gguf file.'
+    f'config.start={str(path)!r} {_lacks(where)} Give the workdir of a '
+    'training, a Hugging Face folder (config.json and .safetensors), a .gguf '
+    'file, or package:NAME for a Python package that holds such a folder or '
+    'file.'
+  )
+
+
+def _lacks(where: pathlib.Path) -> str:
+  """What is wrong with a path that nothing can begin from."""
+  if where.is_dir():
+    files = sorted(where.glob('*.gguf'))
+    told = f' Give the file itself: {files[0]}.' if files else ''
+    return f'holds no config.json.{told}'
+  if where.exists():
+    return 'is a file, and no .gguf.'
+  name = str(where)
+  if not _HUB.fullmatch(name) or where.parent.is_dir():
+    return 'does not exist.'
+  return (
+    'does not exist here. If it names a model of the Hugging Face Hub: nothing '
+    'is downloaded here. Download it on a machine with internet, by `hf '
+    f'download {name} --local-dir DIR` (huggingface-cli before version 1 of '
+    'huggingface_hub), and give that folder.'
   )
 
 
@@ -132,11 +157,15 @@ def _of_pretrained(where: pathlib.Path, mesh: Mesh | None) -> Start:
         f'config.start={str(where)!r} has no tokenizer to make ids with: put '
         'its tokenizer.json beside the weights.'
       )
-    return PretrainedTokenizer(
-      found.tokenizer,
-      vocab=shape.vocab,
-      eos=end[0] if isinstance(end, list) else end,
-    )
+    try:
+      return PretrainedTokenizer(
+        found.tokenizer,
+        vocab=shape.vocab,
+        eos=end[0] if isinstance(end, list) else end,
+      )
+    except ValueError as error:
+      file = where / 'tokenizer.json' if where.is_dir() else where
+      raise ValueError(f'{file}: {error}') from error
 
   return Start(
     where,

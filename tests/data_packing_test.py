@@ -252,9 +252,8 @@ def test_a_document_begins_with_the_prefix(tmp_path, on_disk):
 
   texts = data.documents_from_texts(['ab', ''])
   for kind in (data.ByteTokenizer, Begins):  # Each into a file of its own.
-    found = data.tokenize(texts, kind(), cache_dir=tmp_path)
-    assert found.document(0).tolist() == [*kind.prefix, *b'ab', 258]
-    assert found.document(1).tolist() == [*kind.prefix, 258]
+    first, found = kind.prefix, data.tokenize(texts, kind(), cache_dir=tmp_path)
+    assert found.tokens.tolist() == [*first, *b'ab', 258, *first, 258]
 
 
 def test_on_disk_and_in_memory_agree(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ def test_it_says_when_it_is_done_and_not_every_word(capsys):
   with progress.bar('measuring') as tell:
     tell('a at 8', 8, 32)
     tell('b at 8', 32, 32)
+    tell('b at 8', 32, 32)
   assert re.fullmatch(
     r'measuring: 100% after \d+ s \(b at 8\)\n', capsys.readouterr().err
   )

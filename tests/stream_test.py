@@ -84,12 +84,18 @@ def whole(config, layout, weights, ids):
 IDS = np.random.default_rng(0).integers(0, 40, (2, T + 1)).astype(np.int32)
 
 
+@functools.cache
+def built(name):
+  """A model, and what one whole pass of it gives."""
+  made = build(name, attention='blockwise')
+  return made, whole(*made, IDS)
+
+
 @pytest.mark.parametrize('name', LAYOUTS)
 @pytest.mark.parametrize('sizes', [(1, 1), (2, 4)])
 def test_chunks_equal_one_whole_pass(name, sizes):
-  config, layout, weights = build(name, attention='blockwise')
-  want = whole(config, layout, weights, IDS)
-  got = read(config, layout, weights, IDS, mesh_of(*sizes))
+  made, want = built(name)
+  got = read(*made, IDS, mesh_of(*sizes))
   np.testing.assert_allclose(got, want, atol=3e-5)
 
 
@@ -165,6 +171,46 @@ def test_what_cannot_be_shared_says_so():
       attend(
         rope, {}, x, x, x, q_pos_bt=pos, k_pos_bs=pos, how='spread', mesh=mesh
       )
+
+
+@pytest.mark.parametrize('axes', [('data', 'seq'), ('data', 'fsdp')])
+def test_rows_that_the_mesh_does_not_divide(axes):
+  config = model.ModelConfig(vocab=40, layers=1, width=8, heads=1)
+  mesh = jax.make_mesh(
+    (2, 2), axes, axis_types=(AUTO, AUTO), devices=jax.devices()[:4]
+  )
+  ways = 4 if 'fsdp' in axes else 2
+  told = rf"batch={ways + 1} must be a multiple of the {ways} devices of .*'fs"
+  with pytest.raises(ValueError, match=told):
+    stream.empty_stream(config, ways + 1, 16, chunk=8, mesh=mesh)
+  at = stream.empty_stream(config, ways, 16, chunk=8, mesh=mesh)
+  rows = {shard.data.shape[1] for shard in at.k_lbskh.addressable_shards}
+  assert rows == {1}
+
+
+def test_a_chunk_for_which_there_is_no_room(monkeypatch):
+  config, layout, weights = build('rope')
+  at = stream.empty_stream(config, 1, 9, chunk=8, mesh=mesh_of(1, 1))
+  go = functools.partial(model.stream_losses, config, layout, length=24)
+  step, ids = hooks.jit(go), (IDS[:1, :8], IDS[:1, 1:9])
+  found = []
+  for _ in range(3):  # Room for 9 is room for two chunks.
+    nll, at = step(weights, at, *ids)
+    found.append(np.asarray(nll))
+  assert np.isfinite(found[:2]).all()
+  assert np.isnan(found[2]).all()
+  told = '24 tokens have been read of a stream with room for 16, and 8 more do'
+  with pytest.raises(ValueError, match=told):
+    go(weights, at, *ids)
+  full = dataclasses.replace(at, count=jnp.int32(9))
+  with pytest.raises(ValueError, match='9 tokens have been read'):
+    go(weights, full, *ids)
+  again, at = step(weights, at.rewound(), *ids)
+  np.testing.assert_array_equal(again, found[0])
+  # The last that fits is computed, out of jit too.
+  monkeypatch.setattr(stream, 'run_layers', lambda *_: pytest.fail('computed'))
+  with pytest.raises(pytest.fail.Exception, match='computed'):
+    go(weights, at, *ids)
 
 
 def test_places_give_each_device_as_much_to_see():

@@ -54,7 +54,7 @@ class _Lines:
     """Says how far it is, if it is time."""
     self.told = True
     now = time.monotonic()
-    if now - self._said >= 10 or done >= total:
+    if now - self._said >= 10 or (done >= total and not self._whole):
       self._said, self._whole = now, done >= total
       took = f'after {now - self._began:.0f} s'
       _say(f'{self._name}: {done / total:.0%} {took} ({what})')

@@ -70,15 +70,17 @@ def test_a_document_begins_with_the_prefix_which_is_no_byte():
     data.evaluation_documents(documents, Begins(), length=11, count=1)
 
 
-@pytest.mark.parametrize('names', [('<s>',), ('[MASK]', '<sop>')])
-def test_a_pretrained_tokenizer_brings_what_it_puts_before_a_text(names):
+@pytest.mark.parametrize(
+  ('names', 'after'), [(('<s>',), ''), (('[MASK]', '<sop>'), ' </s>')]
+)
+def test_a_pretrained_tokenizer_brings_what_it_puts_before_a_text(names, after):
   from tokenizers import processors
 
   theirs = support.tokenizer()
   theirs.add_special_tokens([*names, '</s>'])
   theirs.post_processor = processors.TemplateProcessing(
-    single=' '.join([*names, '$A']),
-    special_tokens=[(name, theirs.token_to_id(name)) for name in names],
+    single=' '.join([*names, '$A']) + after,
+    special_tokens=[(n, theirs.token_to_id(n)) for n in (*names, '</s>')],
   )
   ours = PretrainedTokenizer(theirs, eos=theirs.token_to_id('</s>'))
   assert ours.bos == theirs.token_to_id(names[-1])

@@ -157,7 +157,7 @@ def test_a_pass_gives_no_shorter_context_of_other_scores(weights, tmp_path):
   }
   config = config_of(specs, lengths=(8, 16, 32))
   found, _ = long.plan(config, SHAPE, (ROPE,), TRAIN_LEN)
-  like = {(one.variant, one.length): one.like for one in found}
+  like = {(one.variant, one.length): one.like[0] for one in found}
   assert like['dynamic', 16] is like['both', 16] is None
   assert like['within', 16] == like['within', 8] == ('within', 32)
   assert like['dynamic', 8] == ('none', 32)
@@ -255,7 +255,7 @@ def test_chunk_and_cache_are_those_of_the_configuration(weights, tmp_path):
   for dtype in ('', 'bfloat16'):
     given = work(weights, config_of({}, cache_dtype=dtype))
     store, _, _ = measured(given, tmp_path / (dtype or 'own'))
-    assert given.done == [4, 8, 8]
+    assert given.done == [4, 8]
     seen[dtype] = store.read('none', 8).nll
   assert 1e-6 < np.abs(seen['bfloat16'] - seen['']).max() < 0.05
 

@@ -69,7 +69,9 @@ def measured(config, weights, chosen, folder):
   return store, done
 
 
-@pytest.mark.parametrize('protocols', [('prefix',), ('last(4)', 'slide(8)')])
+@pytest.mark.parametrize(
+  'protocols', [('prefix',), ('last(4)', 'prefix'), ('slide(8)',)]
+)
 def test_every_loss_is_that_of_a_whole_pass(weights, tmp_path, protocols):
   config, chosen = config_of(protocols=protocols), documents()
   store, done = measured(config, weights, chosen, tmp_path)
@@ -95,8 +97,8 @@ def test_every_loss_is_that_of_a_whole_pass(weights, tmp_path, protocols):
 
 def test_one_pass_gives_every_shorter_context_that_it_can():
   found, _ = long.plan(config_of(), SHAPE, (ROPE,), TRAIN_LEN)
-  read = {(r.variant, r.length) for r in found if r.like is None}
-  like = {(r.variant, r.length): r.like for r in found if r.like}
+  read = {(r.variant, r.length) for r in found if r.own}
+  like = {(r.variant, r.length): r.like[0] for r in found if not r.own}
   assert read == {
     ('none', 32), ('linear', 32), ('dynamic_ntk', 32), ('yarn', 32),
     ('rerope+log_n', 32),
@@ -110,8 +112,17 @@ def test_one_pass_gives_every_shorter_context_that_it_can():
     config_of(protocols=('last(4)',)), SHAPE, (ROPE,), TRAIN_LEN
   )
   like = {(r.variant, r.length): r.like for r in found}
-  assert like['none', 16] is None
-  assert like['yarn', 16] == ('none', 16)
+  # The first of 'whole' is the beginning of the longest.
+  assert like['none', 16] == (('none', 32), None)
+  assert like['yarn', 16] == (('none', 32), ('none', 16))
+  both = config_of(protocols=('last(4)', 'prefix'))
+  found, _ = long.plan(both, SHAPE, (ROPE,), TRAIN_LEN)
+  assert {(r.variant, r.length): r.own for r in found if r.own} == {
+    ('none', 32): [0], ('linear', 32): [0], ('dynamic_ntk', 32): [0],
+    ('yarn', 32): [0], ('rerope+log_n', 32): [0],
+    ('none', 16): [16], ('linear', 16): [16], ('rerope+log_n', 16): [16],
+    ('none', 8): [24], ('linear', 8): [24], ('rerope+log_n', 8): [24],
+  }  # fmt: skip
 
 
 def test_what_is_there_is_not_read_again(weights, tmp_path, monkeypatch):

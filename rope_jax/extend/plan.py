@@ -128,7 +128,8 @@ def check(config: Any) -> None:
       )
     if (
       not isinstance(entry, Mapping)
-      or not isinstance(entry.get('position'), (Mapping, list))
+      or not entry.get('position')
+      or not isinstance(entry['position'], (Mapping, list))
       or not isinstance(entry.get('train', {}), Mapping)
     ):
       raise ValueError(

@@ -30,9 +30,9 @@ def sized(config: Any) -> Any:
   Raises:
     ValueError: `quick` names variants that there are not.
   """
-  one, quick = config.copy_and_resolve_references(), config.quick
   if config.full:
-    return one
+    return config
+  one, quick = config.copy_and_resolve_references(), config.quick
   unknown = set(quick.variants) - set(config.variants)
   if unknown:
     raise ValueError(

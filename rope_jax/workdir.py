@@ -93,8 +93,6 @@ def check_owner(
   workdir: str | os.PathLike[str],
   config: Any,
   work: str,
-  *,
-  free: Iterable[str] = FREE,
 ) -> None:
   """Checks that a folder is new, or belongs to this work and configuration.
 
@@ -103,8 +101,7 @@ def check_owner(
   Args:
     workdir: a folder, which need not exist.
     config: a ConfigDict or a plain mapping.
-    work: what is to be done there, such as 'training' or 'study'.
-    free: dotted names of fields and sections that may differ.
+    work: what is to be done there, such as 'a training'.
 
   Raises:
     ValueError: other work was done there, or it belongs to another
@@ -142,7 +139,7 @@ def check_owner(
       'Use another workdir.'
     )
   theirs, ours = read_json(path), config_lib.plain(config)
-  found = differences(theirs, ours, free)
+  found = differences(theirs, ours, FREE)
   if found:
     lines = ''.join(
       f'\n  config.{name}: {_show(a)} there, {_show(b)} here'
@@ -197,8 +194,6 @@ def claim(
   config: Any,
   work: str,
   about: Mapping[str, Any] | None = None,
-  *,
-  free: Iterable[str] = FREE,
 ) -> None:
   """Makes the folder this configuration's: config.json and versions.json.
 
@@ -208,13 +203,12 @@ def claim(
     work: as for `check_owner`.
     about: what else versions.json is to hold; 'data' and 'start' must not
       change.
-    free: as for `check_owner`.
 
   Raises:
     ValueError: it belongs to other work or another configuration, or the run
       was made with other training data or from other weights.
   """
-  check_owner(workdir, config, work, free=free)
+  check_owner(workdir, config, work)
   folder = pathlib.Path(workdir)
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'versions.json'

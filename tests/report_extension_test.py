@@ -12,7 +12,15 @@ from report_rules_test import row, study
 from rope_jax import config as config_lib
 from rope_jax import gather
 from rope_jax.extend import table
-from rope_jax.report import figure, findings, page, protocols, rules, tables
+from rope_jax.report import (
+  chartdata,
+  figure,
+  findings,
+  page,
+  protocols,
+  rules,
+  tables,
+)
 from rope_jax.report.inputs import cells
 from rope_jax.report.panels import panels
 from rope_jax.report.style import styles
@@ -91,8 +99,8 @@ def test_it_is_said_under_table_picture_and_page(prefix):
   # There it is among the data of the charts, too.
   assert page.page(prefix).count(protocols.CAUTION) == 3
   assert page.page(same).count(protocols.CAUTION) == 1
-  assert page.chart_data(prefix)['moves'] == [True]
-  assert page.chart_data(same)['moves'] == [False]
+  assert chartdata.chart_data(prefix)['moves'] == [True]
+  assert chartdata.chart_data(same)['moves'] == [False]
 
 
 def drawn(data, monkeypatch):
@@ -270,7 +278,9 @@ def test_a_trained_scheme_is_not_called_as_trained(trained):
   assert (
     '| linear fine-tuned | 2.100 ± 0.010 | 2.200 ± 0.010 | +0.200 |' in text
   )
-  roles = {x['name']: x['role'] for x in page.chart_data(trained)['series']}
+  roles = {
+    x['name']: x['role'] for x in chartdata.chart_data(trained)['series']
+  }
   assert roles['as trained'] == ['base']
   assert roles['pose fine-tuned'] == ['tuned', 'linear']
   assert roles['linear zero-shot'] == ['zero-shot', 'linear']

@@ -11,8 +11,9 @@ import pytest
 
 from rope_jax.report import COLUMNS, read_curves, write_report
 from rope_jax.report.axes import Scale, scale, spread_out
+from rope_jax.report.chartdata import chart_data
 from rope_jax.report.figure import figure_files
-from rope_jax.report.page import chart_data, page
+from rope_jax.report.page import page
 from rope_jax.report.synthetic import synthetic
 
 NASTY = 'a<b & "c" </script><script>alert(1)</script> $x$_$y$ {{data}}'

@@ -5,14 +5,14 @@ import math
 import numpy as np
 from report_rules_test import row, study
 
-from rope_jax.report import page, ranking, tables
+from rope_jax.report import inputs, page, ranking, tables
 
 
 def rows_of(data):
   found = ranking.ranking(data)
   assert found is not None
   return {
-    tables.label(method, variant): ranking.line(places)
+    inputs.label(method, variant): ranking.line(places)
     for method, variant, places in found.rows
   }
 

@@ -8,7 +8,12 @@ from rope_jax.data.documents import (
 from rope_jax.data.packing import Corpus, tokenize
 from rope_jax.data.prefetch import Prefetch
 from rope_jax.data.sampler import Sampler
-from rope_jax.data.sources import default_data_dir, load_documents, names
+from rope_jax.data.sources import (
+  default_data_dir,
+  load_documents,
+  load_split,
+  names,
+)
 from rope_jax.data.tokenizers import (
   BPETokenizer,
   ByteTokenizer,
@@ -31,6 +36,7 @@ __all__ = [
   'documents_from_texts',
   'evaluation_documents',
   'load_documents',
+  'load_split',
   'make_tokenizer',
   'names',
   'tokenize',

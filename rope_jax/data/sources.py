@@ -113,6 +113,17 @@ def load_documents(
   return _own(module, arguments, base, split, data_dir)
 
 
+def load_split(section: Any, split: str) -> docs.Documents:
+  """One split of the data set that a configuration's `data` section names."""
+  return load_documents(
+    section.name,
+    split,
+    path=section.path,
+    data_dir=section.dir,
+    text_key=section.text_key,
+  )
+
+
 def default_data_dir() -> pathlib.Path:
   """Returns TFDS_DATA_DIR, or ~/.cache/rope_jax/tfds."""
   return pathlib.Path(

@@ -33,15 +33,8 @@ def open_documents(config: Any) -> data.Documents:
   Raises:
     ValueError: no such data set or split, or too few documents in it.
   """
-  wanted = config.data
   try:
-    found = data.load_documents(
-      wanted.name,
-      wanted.eval_split,
-      path=wanted.path,
-      data_dir=wanted.dir,
-      text_key=wanted.text_key,
-    )
+    found = data.load_split(config.data, config.data.eval_split)
   except NoSplit as error:
     raise ValueError(refusals.no_split(config, error)) from error
   if len(found) < config.eval.documents:

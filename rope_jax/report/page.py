@@ -14,8 +14,6 @@ from rope_jax.report.inline import as_json, asset, filled
 from rope_jax.report.inputs import POOLED, StudyData
 from rope_jax.report.protocols import CAUTION, WARNING, describe, moves
 
-__all__ = ['chart_data', 'page']
-
 # In order: they share one scope.
 _SCRIPTS = ('plotting.js', 'charts.js', 'controls.js')
 _TRAINING = (

@@ -14,13 +14,10 @@ from rope_jax.report.inputs import (
   StudyData,
   Value,
   cells,
-  label,
   times,
 )
 from rope_jax.report.protocols import CAUTION, WARNING, describe, moves
 from rope_jax.report.ties import ties
-
-__all__ = ['Cell', 'Grid', 'grid', 'heading', 'label', 'notes', 'table_md']
 
 MISSING = '–'
 BOLD = 'Bold: lowest of its column; none where all are the same.'

@@ -33,13 +33,7 @@ def build_corpus(
   """
   wanted = config.data
   try:
-    documents = data.load_documents(
-      wanted.name,
-      wanted.train_split,
-      path=wanted.path,
-      data_dir=wanted.dir,
-      text_key=wanted.text_key,
-    )
+    documents = data.load_split(wanted, wanted.train_split)
   except NoSplit as error:
     raise ValueError(
       f'config.data.train_split={wanted.train_split!r}: {error.reason}'

@@ -109,7 +109,7 @@ def test_what_was_opened_is_not_opened_again(opened, tmp_path, monkeypatch):
   def load(*arguments, **more):
     raise AssertionError('opened again')
 
-  monkeypatch.setattr(data, 'load_documents', load)
+  monkeypatch.setattr(sources, 'load_documents', load)
   (one,) = evaluate.documents(config, BYTES, source)
   assert one.id in ('a.txt', 'b.txt')
   with pytest.raises(AssertionError, match='opened again'):
@@ -156,7 +156,7 @@ def test_one_split_of_a_public_set_is_shared_out(monkeypatch):
     docs.check_split(name, split, ['train'])
     return data.documents_from_texts(['a text'])
 
-  monkeypatch.setattr(data, 'load_documents', load)
+  monkeypatch.setattr(sources, 'load_documents', load)
   message = refused(cells.open_documents, config)
   advised = re.search(r"config\.data\.eval_split='(train\[90%:\])'", message)
   config.data.eval_split = advised[1]

@@ -300,6 +300,7 @@ def test_mistakes_are_told_before_any_work(run_folder, tmp_path, fields, told):
   with pytest.raises(ValueError, match=told):
     zero_shot.run(config, tmp_path, progress=False)
   assert not list(tmp_path.rglob('*.npz'))
+  assert not (tmp_path / 'config.json').exists()
 
 
 def test_lengths_are_those_of_the_model_where_none_are_given(
@@ -344,6 +345,14 @@ def test_a_variant_that_changed_is_told_to_be_read_again(run_folder, tmp_path):
   assert all(
     'x at 8: measured again, for its layout changed' in line for line in again
   )
+
+
+def test_all_devices_share_the_tokens_of_one_text(run_folder):
+  config = extension(run_folder)
+  config.mesh.update(data=-1, seq=-1)
+  assert dict(zero_shot.mesh_of(config).shape) == {
+    'data': 1, 'fsdp': 1, 'tensor': 1, 'seq': jax.device_count()
+  }  # fmt: skip
 
 
 def test_a_start_brings_its_tokenizer(run_folder):

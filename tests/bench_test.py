@@ -204,11 +204,12 @@ def test_the_spectrum_suite_measures_curves_and_the_certified_table():
 def test_the_extend_suite_reads_one_text_on_both_sides(monkeypatch):
   monkeypatch.delenv('XLA_FLAGS', raising=False)  # A device a core, as ever.
   said = []
-  speed, memory, planned, gap = extend.run(
+  speed, memory, ended, planned, gap = extend.run(
     said.append, tokens=96, warm=64, far=4096, rounds=2
   )
-  assert len(said) == 4
+  assert len(said) == 5
   assert speed.value > 0
   assert 0.1 < memory.value < 2
   assert 1.0 < planned.value < 3.0
+  assert 1.0 < ended.value < 4.0
   assert gap.reached

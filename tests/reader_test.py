@@ -1,6 +1,7 @@
 """A Reader's chunks against whole passes; what it refuses; what it forgets."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from rope_jax import evaluate, model, positions
 from rope_jax import mesh as meshes
+from rope_jax.evaluate import streamed
 
 ROPE = {'name': 'rope', 'theta': 50.0}
 DYNAMIC = {'name': 'dynamic_ntk', 'theta': 50.0, 'train_len': 8}
@@ -144,3 +146,32 @@ def test_nothing_is_left_of_a_text_with_no_finite_losses(parts):
   clean = windows(32)
   want = evaluate.Reader(SHAPE, sound, SIZE, chunk=8).read(layout, clean)
   np.testing.assert_array_equal(reader.read(layout, clean), want)
+
+
+def test_a_rehearsal_works_off_the_last_chunk_and_leaves_nothing(weights):
+  layout = layout_of(ROPE)
+  want = evaluate.Reader(SHAPE, weights, SIZE, chunk=8).read(
+    layout, windows(SIZE)
+  )
+  reader = evaluate.Reader(SHAPE, weights, SIZE, chunk=8)
+  reader.rehearse(layout)
+  stream = reader._stream
+  assert stream is not None
+  assert int(stream.count) == SIZE
+  written = np.asarray(stream.k_lbskh).any(axis=(0, 1, 3, 4))
+  places = np.asarray(stream.positions())[0]
+  assert sorted(places[written]) == list(range(SIZE - 8, SIZE))
+  np.testing.assert_array_equal(reader.read(layout, windows(SIZE)), want)
+
+
+@pytest.mark.parametrize('lean', [False, True])
+def test_long_readers_do_not_leave_sums_to_the_library(weights, lean):
+  # What it leaves behind at every turn of a loop is freed at the end alone.
+  size = streamed.LEAN_FROM if lean else 128
+  layout = layout_of(ROPE)
+  reader = evaluate.Reader(SHAPE, weights, size, chunk=64)
+  text = reader.lowered(layout).compile().as_text()
+  handed = re.findall(r'calls=(%\S+),.*__ynn_fusion', text)
+  bodies = [text.split(f'\n{name} ')[1].split('\n}')[0] for name in handed]
+  assert any(' dot(' in body for body in bodies)
+  assert all(' dot(' in body for body in bodies) == lean

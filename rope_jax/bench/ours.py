@@ -222,7 +222,7 @@ def _pretrained(path: str) -> tuple[Any, Any, Any]:
 
 def reading_plan(path: str, tokens: int, cache_dtype: str) -> Job:
   """What reading a text will take: the run says 'planned', bytes over all
-  devices, by the compiled program of a chunk; nothing is read."""
+  devices, by the compiled program of a chunk, of which nothing is run."""
   shape, layout, weights = _pretrained(path)
   reader = evaluate.Reader(shape, weights, tokens, cache_dtype=cache_dtype)
   account: Any = reader.lowered(layout).compile().memory_analysis()
@@ -230,6 +230,16 @@ def reading_plan(path: str, tokens: int, cache_dtype: str) -> Job:
   planned += account.temp_size_in_bytes - account.alias_size_in_bytes
   planned *= len(jax.devices())
   return lambda: {'planned': planned}, lambda: [0.0]
+
+
+def reading_end(path: str, tokens: int, cache_dtype: str) -> Job:
+  """The last chunk of a text, as if all before it had been read: the run says
+  'peak', the most memory that the process has had."""
+  shape, layout, weights = _pretrained(path)
+  reader = evaluate.Reader(shape, weights, tokens, cache_dtype=cache_dtype)
+  reader.rehearse(layout)
+  peak = memory.peak()
+  return lambda: {'peak': peak}, lambda: [0.0]
 
 
 def reading(path: str, tokens: int, warm: int) -> Job:

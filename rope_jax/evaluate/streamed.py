@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +19,30 @@ from rope_jax.positions import Layout
 CHUNK = 2048  # Tokens that are read at a time.
 
 
-@functools.partial(
-  jax.jit, static_argnames=('config', 'layout', 'mesh'), donate_argnums=3
-)
-def _step(config, layout, weights, stream, tokens, targets, *, length, mesh):
-  return model_lib.stream_losses(
-    config, layout, weights, stream, tokens, targets, length=length, mesh=mesh
+# On CPU XLA hands sums and maxima to a library that leaves something behind for
+# the other threads at every turn of a loop. Where each core is a device they
+# are busy until the program ends: gigabytes, for readers of so many tokens.
+# Products do it too, at a third of the memory, but are slower by other ways.
+LEAN_FROM = 32768
+_LEAN = {
+  'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'
+}
+
+
+@functools.cache
+def _step(lean: bool) -> Any:
+  """The program of a chunk."""
+
+  def step(config, layout, weights, stream, tokens, targets, *, length, mesh):
+    return model_lib.stream_losses(
+      config, layout, weights, stream, tokens, targets, length=length, mesh=mesh
+    )
+
+  return jax.jit(
+    step,
+    static_argnames=('config', 'layout', 'mesh'),
+    donate_argnums=3,
+    compiler_options=_LEAN if lean else None,
   )
 
 
@@ -65,6 +84,8 @@ class Reader:
       )
     self._config, self._weights = config, weights
     self._mesh: Mesh = nll_lib.mesh_of(weights['embed'])
+    on_cpu = self._mesh.devices.flat[0].platform == 'cpu'
+    self._step = _step(on_cpu and size >= LEAN_FROM)
     ways = dict(self._mesh.shape).get('seq', 1)
     self.chunk = chunk or min(CHUNK, -(-size // ways) * ways)
     self._size, self._rows = size, rows
@@ -118,21 +139,9 @@ class Reader:
     padded = np.pad(windows_bt, [(0, 0), (0, pad)])
     found = []
     for first in range(0, length, self.chunk):
-      now = padded[:, first : first + self.chunk + 1].astype(np.int32)
-      tokens, targets = (
-        jax.device_put(part, self._place) for part in (now[:, :-1], now[:, 1:])
-      )
       self._stream = None  # Its memory is given away.
-      nll, stream = _step(
-        self._config,
-        layout,
-        weights,
-        stream,
-        tokens,
-        targets,
-        length=np.int32(length),
-        mesh=self._mesh,
-      )
+      now = padded[:, first : first + self.chunk + 1]
+      nll, stream = self._chunk(layout, weights, stream, now, length)
       found.append(np.asarray(nll))
       if tell:
         tell(min(first + self.chunk, length))
@@ -141,6 +150,24 @@ class Reader:
     # where it is masked: 0 times NaN is NaN.
     self._stream = stream if np.isfinite(losses).all() else None
     return losses[:, :length]
+
+  def _chunk(self, layout, weights, stream, windows_bt, length):
+    """The losses of the next chunk, and the stream after it."""
+    windows_bt = windows_bt.astype(np.int32)
+    tokens, targets = (
+      jax.device_put(part, self._place)
+      for part in (windows_bt[:, :-1], windows_bt[:, 1:])
+    )
+    return self._step(
+      self._config,
+      layout,
+      weights,
+      stream,
+      tokens,
+      targets,
+      length=np.int32(length),
+      mesh=self._mesh,
+    )
 
   def _check_ids(self, windows_bt: np.ndarray) -> None:
     vocab = self._config.vocab
@@ -164,6 +191,25 @@ class Reader:
       return self._empty()
     return self._stream.rewound()
 
+  def rehearse(self, layout: Layout) -> None:
+    """Works off the last chunk of a text of `size` tokens, as if all before it
+    had been read.
+
+    The process's memory then is what the whole text will take, and the time
+    that of its slowest chunk.
+    """
+    layout, weights = nll_lib.traced_layout(
+      self._config, layout, self._weights, self._size
+    )
+    stream = self._rewound()
+    self._stream = None
+    read = stream.size - self.chunk
+    count = jax.device_put(np.int32(read), stream.count.sharding)
+    stream = dataclasses.replace(stream, count=count)
+    nothing = np.zeros((self._rows, self.chunk + 1))
+    _, stream = self._chunk(layout, weights, stream, nothing, self._size)
+    self._stream = jax.block_until_ready(stream)
+
   def lowered(self, layout: Layout) -> Any:
     """The program of a chunk, lowered: `.compile().memory_analysis()` says what
     it takes, without a token read."""
@@ -174,7 +220,7 @@ class Reader:
     tokens = jax.ShapeDtypeStruct(
       (stream.k_lbskh.shape[1], self.chunk), np.int32, sharding=self._place
     )
-    return _step.lower(
+    return self._step.lower(
       self._config,
       layout,
       weights,
